@@ -1,0 +1,47 @@
+"""Import packages straight from wheels and zips: resolved, verified and mounted in memory, nothing installed.
+
+Public names are loaded when first used (PEP 562), so ``import remote_wheel`` costs nothing.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remote_wheel import errors as errors
+    from remote_wheel.api import Mount, explain, mount, prefetch, require, resolve
+    from remote_wheel.errors import RemoteWheelError
+    from remote_wheel.resolve.plan import Pin, Plan
+
+__all__ = [
+    "Mount",
+    "Pin",
+    "Plan",
+    "RemoteWheelError",
+    "errors",
+    "explain",
+    "mount",
+    "prefetch",
+    "require",
+    "resolve",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Mount", "explain", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"),
+    "Pin": "remote_wheel.resolve.plan",
+    "Plan": "remote_wheel.resolve.plan",
+    "RemoteWheelError": "remote_wheel.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    import sys
+
+    home = "remote_wheel.errors" if name == "errors" else _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __import__(home)
+    value = sys.modules[home] if name == "errors" else getattr(sys.modules[home], name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

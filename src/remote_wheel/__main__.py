@@ -1,0 +1,27 @@
+"""The console script. A warm ``run`` goes straight to the program; everything else to the command line proper."""
+
+import sys
+
+
+def main() -> int:
+    """Carry out the command line; return the exit code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["run"]:
+        from remote_wheel.api import program
+
+        request = program.parse_run(arguments[1:])
+        if request is not None:
+            try:
+                scripts = program.mount_for_run(request)
+            except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
+                from remote_wheel.cli.output import report
+
+                return report(error, is_verbose=request.is_verbose)
+            return program.run_program(request, scripts)
+    from remote_wheel.cli.commands import main as command_line
+
+    return command_line(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""The resolver's catalogue over real indexes: pages and metadata, cached, fetched in parallel, asked for early."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import Distribution
+from typing import Protocol
+
+from packaging.utils import NormalizedName
+
+from remote_wheel.api.archives import Archives
+from remote_wheel.errors import InvalidMetadata, NotCached
+from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata, total_of
+from remote_wheel.index.candidates import Installed, Listing, Release, make_listing
+from remote_wheel.index.page import ACCEPT, IndexFile, Page, parse_page
+from remote_wheel.index.target import Target
+from remote_wheel.settings import Settings
+from remote_wheel.spec.digest import check_digests
+from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
+from remote_wheel.spec.source import redact
+from remote_wheel.store.cache import Store, StoredAnswer
+
+_SMALL_WHEEL_BYTES = 128 * 1024  # below this, the wheel is as cheap as two requests for parts of it
+
+
+class Progress(Protocol):
+    """Who is told how far a request is. Called from several threads."""
+
+    def resolving(self, projects: int) -> None:
+        """So many projects have been looked at."""
+
+    def downloading(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
+        """So much of one file is here."""
+
+    def preparing(self, name: str) -> None:
+        """The file *name* is verified and compiled next."""
+
+
+class IndexCatalog:
+    """Listings and metadata for one resolution. With *installed_only* it never asks an index."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        client: Client,
+        target: Target,
+        archives: Archives,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+        *,
+        direct: Mapping[NormalizedName, Listing],
+        search_path: Sequence[str],
+        installed_only: bool = False,
+    ) -> None:
+        self._settings, self._store, self._client, self._target = settings, store, client, target
+        self._archives, self._pool, self._progress = archives, pool, progress
+        self._direct, self._search_path, self._installed_only = direct, list(search_path), installed_only
+        self._indexes = [client.learn(_with_slash(url)) for url in settings.indexes]
+        self._metadata: dict[Release, Future[CoreMetadata]] = {}
+        self._lock = threading.Lock()
+        self._looked_at = 0
+        self.fresh_until_s = float("inf")
+        self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
+
+    # --- resolve.provider.Catalog ----------------------------------------------------------------------------
+
+    def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
+        """Return the projects' listings, their pages fetched at once."""
+        found = list(self._pool.map(self._listing, projects))
+        self._looked_at += len(found)
+        self._progress.resolving(self._looked_at)
+        return found
+
+    def metadata(self, release: Release) -> CoreMetadata:
+        """Return the release's core metadata; waits for a request under way."""
+        return self._future(release).result()
+
+    def expect(self, release: Release) -> None:
+        """Start the request for the release's metadata."""
+        self._future(release)
+
+    def _future(self, release: Release) -> "Future[CoreMetadata]":
+        with self._lock:
+            if release not in self._metadata:
+                self._metadata[release] = self._pool.submit(self._load_metadata, release)
+            return self._metadata[release]
+
+    # --- listings ----------------------------------------------------------------------------------------------
+
+    def _listing(self, project: NormalizedName) -> Listing:
+        if project in self._direct:
+            return self._direct[project]
+        installed = find_installed(project, self._search_path) if self._settings.prefer_installed else None
+        if self._installed_only:
+            return make_listing(project, None, self._target, installed=installed)
+        searched: list[str] = []
+        for index in self._indexes:
+            searched.append(redact(index))
+            try:
+                page = self._page(project, f"{index}{project}/")
+            except NotCached:
+                if installed:
+                    break
+                raise
+            if page:  # the first index that has the project owns it
+                return make_listing(project, page, self._target, installed=installed, searched=tuple(searched))
+        return make_listing(project, None, self._target, installed=installed, searched=tuple(searched))
+
+    def _page(self, project: NormalizedName, url: str) -> Page | None:
+        kept = self._store.read_answer("pages", url)
+        is_local = url.startswith("file:")
+        if self._settings.offline and not is_local:
+            if kept is None:
+                raise NotCached(what=f"the index page of {project}", way=f"remote-wheel prefetch {project}")
+            return self._parse(project, *kept)
+        if kept and not self._settings.refresh and time.time() < self._expiry(kept[0]) and not is_local:
+            return self._parse(project, *kept)
+        headers = {"Accept": ACCEPT}
+        if kept and kept[0].etag:
+            headers["If-None-Match"] = kept[0].etag
+        elif kept and kept[0].last_modified:
+            headers["If-Modified-Since"] = kept[0].last_modified
+        limit = self._settings.limits.page_bytes
+        answer = self._client.fetch(url, headers=headers, max_bytes=limit, may_be_missing=True)
+        if answer.status == 404:
+            self._note_expiry(time.time() + self._settings.freshness_s)
+            return None
+        if answer.status == 304 and kept:
+            known = {"content-type": kept[0].content_type, "etag": kept[0].etag}
+            known["last-modified"] = kept[0].last_modified
+            return self._parse(project, *self._keep(url, kept[1], {**known, **answer.headers}, kept[0].url))
+        return self._parse(project, *self._keep(url, answer.body, answer.headers, answer.url))
+
+    def _keep(self, url: str, body: bytes, headers: Mapping[str, str], final: str) -> tuple[StoredAnswer, bytes]:
+        if url.startswith("file:"):  # a local index is its own cache, and is read each time
+            now = time.time()
+            return StoredAnswer(
+                url=final, content_type=headers["content-type"], etag="", last_modified="", fetched_at_s=now,
+                max_age_s=None, sha256="",
+            ), body  # fmt: skip
+        return self._store.write_answer("pages", url, body, headers, redact(final)), body
+
+    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes) -> Page:
+        self._note_expiry(self._expiry(answer))
+        return parse_page(body, answer.content_type, url=answer.url, project=project)
+
+    def _expiry(self, answer: StoredAnswer) -> float:
+        age = answer.max_age_s if answer.max_age_s is not None else self._settings.freshness_s
+        return answer.fetched_at_s + age
+
+    def _note_expiry(self, expiry_s: float) -> None:
+        with self._lock:
+            self.fresh_until_s = min(self.fresh_until_s, expiry_s)
+
+    # --- metadata ----------------------------------------------------------------------------------------------
+
+    def _load_metadata(self, release: Release) -> CoreMetadata:
+        file = release.file
+        if file is None or release.metadata:
+            raise InvalidMetadata(subject=str(release), reason="its metadata is known already (a bug)")
+        key = file.digests.get("sha256") or file.url
+        raw = self._store.read_metadata(key)
+        if raw is None:
+            if self._settings.offline and not file.url.startswith("file:"):
+                way = f"remote-wheel prefetch '{release.project}=={release.version}'"
+                raise NotCached(what=f"the metadata of {release}", way=way)
+            raw = self._fetch_metadata(file)
+            self._store.write_metadata(key, raw)
+        self.planned_metadata[file.url] = hashlib.sha256(raw).hexdigest()
+        metadata = parse_metadata(raw, subject=file.filename)
+        check_identity(metadata, release.project, release.version, subject=file.filename)
+        return metadata
+
+    def _fetch_metadata(self, file: IndexFile) -> bytes:
+        """Fetch METADATA the cheapest way the index offers: PEP 658 file, ranges of the wheel, the wheel."""
+        limit = self._settings.limits.metadata_bytes
+        if file.has_metadata:
+            answer = self._client.fetch(
+                f"{file.url}.metadata", max_bytes=limit, is_held_by_hash=True, may_be_missing=True
+            )
+            if answer.status == 200:
+                subject = f"{file.filename}.metadata"
+                check_digests(answer.body, file.metadata_digests, subject=subject, stated_by="the index")
+                return answer.body
+        if file.url.startswith("file:") or (file.size_bytes or _SMALL_WHEEL_BYTES + 1) <= _SMALL_WHEEL_BYTES:
+            return self._metadata_of_wheel(file)
+        return self._metadata_by_ranges(file)
+
+    def _metadata_of_wheel(self, file: IndexFile) -> bytes:
+        verified = self._archives.wheel(file.filename, file.url, file.digests, received=self._received(file))
+        return verified.read(f"{verified.dist_info}/METADATA")
+
+    def _metadata_by_ranges(self, file: IndexFile) -> bytes:
+        """Ask for the wheel's tail; a server that does not know ranges sends the wheel, which is kept."""
+        with self._store.new_archive() as incoming:
+            sink = self._archives.sink(incoming, file.digests)
+            answer = self._client.fetch(
+                file.url,
+                headers={"Range": f"bytes=-{TAIL_BYTES}", **IDENTITY},
+                max_bytes=self._settings.limits.download_bytes,
+                sink=sink,
+                is_held_by_hash=True,
+            )
+            if answer.status == 200:
+                verified = self._archives.finish_wheel(incoming, sink, file.filename, file.digests, {})
+                return verified.read(f"{verified.dist_info}/METADATA")
+            tail = bytes(incoming.contents())
+        size = total_of(answer.headers.get("content-range", ""), file.url)
+        limit = self._settings.limits.metadata_bytes
+        return read_remote_metadata(self._client, file.url, size=size, tail=tail, max_bytes=limit)
+
+    def _received(self, file: IndexFile) -> Callable[[int], None]:
+        return lambda received: self._progress.downloading(file.filename, received, file.size_bytes)
+
+
+def find_installed(project: NormalizedName, search_path: Sequence[str]) -> Installed | None:
+    """Return the installed distribution of *project* on *search_path*, None where there is none that can be read."""
+    for distribution in Distribution.discover(name=project, path=list(search_path)):
+        raw = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
+        place = getattr(distribution, "_path", None)  # no public way leads to the dist-info folder itself
+        if raw and place:
+            try:
+                return Installed(metadata=parse_metadata(raw.encode(), subject=str(place)), path=str(place))
+            except InvalidMetadata:
+                continue  # as good as not installed: what it needs can't be known
+    return None
+
+
+def _with_slash(url: str) -> str:
+    return url if url.endswith("/") else f"{url}/"

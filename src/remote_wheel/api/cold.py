@@ -1,0 +1,94 @@
+"""Sending a request the cold way: to a helper process, or to the pipeline in this one.
+
+The helper keeps what the cold path imports (requests, packaging, rich, …) out of the user's process, so that
+``require("requests==2.30.0")`` can mean what it says. docs/decisions/0001-helper-process.md has the reasons.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from remote_wheel.errors import HelperFailed, rebuild_error
+from remote_wheel.mount import registry
+
+# Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
+_START = "import sys; sys.path.append(sys.argv[1]); from remote_wheel.cli.helper import serve; sys.exit(serve())"
+
+
+def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Have *request* (the fields of pipeline.Request less `search_path` and `optimize`) carried out.
+
+    Returns the pipeline's answer; raises the RemoteWheelError it raised, or HelperFailed.
+    """
+    roots = {root.path for root in registry.mounted()}
+    full = {
+        **request,
+        "search_path": [entry for entry in sys.path if entry not in roots],
+        "optimize": sys.flags.optimize,
+    }
+    if not sys.executable:  # an embedded interpreter: no helper can be started
+        return _ask_here(full)
+    return _ask_helper(full)
+
+
+def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
+    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, package_parent]
+    environ = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    try:
+        helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+    except OSError:
+        return _ask_here(request)
+    try:
+        output, _ = helper.communicate(json.dumps(request).encode())
+    except BaseException:  # Ctrl-C reaches both; whatever it was, no helper outlives its request
+        helper.kill()
+        helper.wait()
+        raise
+    try:
+        answer: dict[str, Any] = json.loads(output)
+    except ValueError:
+        reason = f"it ended with exit code {helper.returncode} and no answer"
+        raise HelperFailed(reason=reason, output=output.decode("utf-8", "replace")) from None
+    if "error" in answer:
+        raise rebuild_error(answer["error"], answer["facts"])
+    return answer
+
+
+def _inherited_flags() -> list[str]:
+    flags = [("isolated", "-I"), ("ignore_environment", "-E"), ("no_user_site", "-s")]
+    return [option for name, option in flags if getattr(sys.flags, name)]
+
+
+def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
+    from remote_wheel.api import pipeline
+
+    return pipeline.run(parse_request(request), Silent())
+
+
+def parse_request(raw: Mapping[str, Any]) -> "Any":
+    """Return the pipeline.Request of JSON values."""
+    from remote_wheel.api.pipeline import Request
+
+    lists = {
+        "subjects": tuple(raw["subjects"]),
+        "search_path": tuple(raw["search_path"]),
+        "preferred": tuple((name, version) for name, version in raw["preferred"]),
+    }
+    return Request(**{**raw, **lists})
+
+
+class Silent:
+    """Progress nobody watches."""
+
+    def resolving(self, projects: int) -> None:
+        """Say nothing."""
+
+    def downloading(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
+        """Say nothing."""
+
+    def preparing(self, name: str) -> None:
+        """Say nothing."""

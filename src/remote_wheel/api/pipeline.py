@@ -1,0 +1,345 @@
+"""The cold path: from requirements or a source to a plan, verified archives, images and a boot record.
+
+Runs in the helper process by default, in the caller's where there can be none; see api.cold.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from configparser import RawConfigParser
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, PathDistribution
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName
+
+from remote_wheel.api.archives import Archives
+from remote_wheel.api.catalog import IndexCatalog, Progress
+from remote_wheel.errors import InvalidMetadata, ResolutionError, UsageError
+from remote_wheel.fetch.client import Client
+from remote_wheel.index.candidates import Listing, listing_of_one
+from remote_wheel.index.page import IndexFile
+from remote_wheel.index.target import Target, target_of_this_machine
+from remote_wheel.mount import boot
+from remote_wheel.prepare.image import compile_modules, write_image
+from remote_wheel.prepare.modules import choose_module, find_modules
+from remote_wheel.prepare.tree import VerifiedSource
+from remote_wheel.resolve.plan import Pin, Plan, plan_to_json
+from remote_wheel.resolve.provider import Policy
+from remote_wheel.resolve.solve import solve
+from remote_wheel.settings import Settings, merge_settings
+from remote_wheel.spec.digest import parse_sha256
+from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.spec.source import Source, parse_source, redact
+from remote_wheel.store.cache import Store
+from remote_wheel.verify.wheel import Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as it crosses to the helper: JSON values only.
+
+    `action` is require, mount or resolve. `options` are as the user gave them. `search_path` is the caller's
+    sys.path without mounts, `preferred` what it has mounted, `key` the name of the boot record to write.
+    """
+
+    action: str
+    subjects: tuple[str, ...]
+    options: Mapping[str, Any]
+    cache: str
+    key: str
+    search_path: tuple[str, ...]
+    preferred: tuple[tuple[str, str], ...] = ()
+    optimize: int = 0
+
+
+@dataclass(slots=True)
+class _Direct:
+    """Distributions that the user named by URL or path, verified already."""
+
+    verified: dict[NormalizedName, Verified] = field(default_factory=dict)
+    sources: dict[NormalizedName, Source] = field(default_factory=dict)
+
+    def add(self, name: NormalizedName, verified: Verified, source: Source) -> None:
+        self.verified[name] = verified
+        self.sources[name] = source
+
+    @property
+    def listings(self) -> dict[NormalizedName, Listing]:
+        found = {}
+        for name, verified in self.verified.items():
+            assert verified.metadata is not None  # a programming error: only those with metadata have a name
+            source = self.sources[name]
+            file = IndexFile(filename=source.filename, url=source.shown, digests={"sha256": verified.sha256})
+            found[name] = listing_of_one(verified.metadata, file)
+        return found
+
+
+def run(request: Request, progress: Progress) -> dict[str, Any]:
+    """Carry out *request*; return {"plan": …} and, but for resolve, leave its boot record in the store.
+
+    Raises RemoteWheelError.
+    """
+    return _Run(request, progress).carry_out()
+
+
+class _Run:
+    """The parts of one request, joined."""
+
+    def __init__(self, request: Request, progress: Progress) -> None:
+        options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
+        self._request, self._progress = request, progress
+        self._settings = _with_local_indexes(merge_settings(options, os.environ))
+        self._store = Store(Path(request.cache), boot.STORE_VERSION)
+        self._client = Client(self._settings.limits, is_offline=self._settings.offline)
+        self._archives = Archives(self._settings, self._store, self._client)
+        self._target = target_of_this_machine()
+        self._interpreter = f"{sys.implementation.cache_tag}-{request.optimize}"
+        self._fresh_until_s = float("inf")
+        self._planned_metadata: Mapping[str, str] = {}
+
+    def carry_out(self) -> dict[str, Any]:
+        if self._request.action == "resolve":
+            plan, _ = self._plan()
+            return {"plan": plan_to_json(plan)}
+        path = boot.record_path(self._request.cache, self._request.key)
+        with self._store.lock(f"record {self._request.key}"):
+            now_s = 0.0 if self._settings.offline else _now_s()
+            # Another process or thread may have made the same record while this one waited for the lock.
+            made = None if self._settings.refresh else boot.read_record(path, now_s=now_s)
+            if made is None:
+                made = self._make_record()
+                self._store.write_record(self._request.key, boot.dump_record(made))
+        return {"plan": json.loads(made["plan"])}
+
+    def _make_record(self) -> dict[str, Any]:
+        plan, direct = self._plan()
+        wanted = [pin for pin in plan.pins if not pin.installed_at]
+        with ThreadPoolExecutor(self._settings.limits.parallel_requests) as pool:
+            entries = list(pool.map(lambda pin: self._prepare(pin, direct), wanted))
+        files = [(entry["image"], boot.file_token(entry["image"])) for entry in entries]
+        files += [(e["root"], boot.file_token(e["root"])) for e in entries if e["root"] != e["image"]]
+        files += [(pin.installed_at, boot.file_token(pin.installed_at)) for pin in plan.pins if pin.installed_at]
+        local = [source.url for source in direct.sources.values() if source.is_local]
+        files += [(os.path.abspath(path), boot.file_token(path)) for path in local]
+        return {
+            "fresh_until_s": min(self._fresh_until_s, self._archives.fresh_until_s),
+            "files": files,
+            "mounts": entries,
+            "subjects": [(pin.name, self._choices(pin, entries)) for pin in self._subjects(plan)],
+            "plan": json.dumps(plan_to_json(plan)),
+        }
+
+    # --- planning ------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> tuple[Plan, _Direct]:
+        direct = _Direct()
+        if self._request.action == "mount":
+            return self._plan_mount(direct)
+        requirements = [parse_requirement(text) for text in self._request.subjects]
+        for requirement in requirements:
+            if requirement.url:
+                source = parse_source(requirement.url)
+                verified = self._archives.source(source, None)
+                if verified.metadata is None or verified.metadata.name != project_of(requirement):
+                    what = verified.metadata.name if verified.metadata else "no project that says its name"
+                    raise InvalidMetadata(subject=source.shown, reason=f"it holds {what}, not {requirement.name}")
+                direct.add(verified.metadata.name, verified, source)
+        return self._solve(requirements, direct), direct
+
+    def _plan_mount(self, direct: _Direct) -> tuple[Plan, _Direct]:
+        options = self._request.options
+        source = parse_source(self._request.subjects[0], subdirectory=options.get("subdirectory") or "")
+        stated = options.get("sha256")
+        verified = self._archives.source(source, parse_sha256(stated) if stated else None)
+        metadata = verified.metadata
+        name = metadata.name if metadata else NormalizedName("")
+        direct.add(name, verified, source)
+        if metadata is None or options.get("deps") is False:
+            pin = Pin(
+                name=name,
+                version=str(metadata.version) if metadata else "",
+                filename=source.filename,
+                url=source.shown,
+                digests={"sha256": verified.sha256},
+                wanted_by=(("you", source.shown),),
+            )
+            return Plan(requirements=(source.shown,), pins=(pin,)), direct
+        return self._solve([Requirement(f"{name}=={metadata.version}")], direct), direct
+
+    def _solve(self, requirements: Sequence[Requirement], direct: _Direct) -> Plan:
+        settings, request = self._settings, self._request
+        policy = Policy(
+            pre=settings.pre,
+            prefer_installed=settings.prefer_installed,
+            preferred={NormalizedName(name): version for name, version in request.preferred},
+        )
+        rounds = settings.limits.resolver_rounds
+        with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
+            if settings.prefer_installed and not direct.listings:
+                installed = self._catalog(pool, direct, installed_only=True)
+                try:
+                    return solve(requirements, installed, self._target, policy, max_rounds=rounds)
+                except ResolutionError:
+                    pass  # what is installed does not do: ask the indexes
+            catalog = self._catalog(pool, direct)
+            plan = solve(requirements, catalog, self._target, policy, max_rounds=rounds)
+        self._fresh_until_s = catalog.fresh_until_s
+        self._planned_metadata = catalog.planned_metadata
+        return plan
+
+    def _catalog(self, pool: ThreadPoolExecutor, direct: _Direct, *, installed_only: bool = False) -> IndexCatalog:
+        return IndexCatalog(
+            self._settings,
+            self._store,
+            self._client,
+            self._target,
+            self._archives,
+            pool,
+            self._progress,
+            direct=direct.listings,
+            search_path=self._request.search_path,
+            installed_only=installed_only,
+        )
+
+    # --- preparing -------------------------------------------------------------------------------------------------
+
+    def _prepare(self, pin: Pin, direct: _Direct) -> dict[str, Any]:
+        """Return the boot record's entry of *pin*, its image made if it is not there."""
+        name = NormalizedName(pin.name)
+        verified = direct.verified.get(name)
+        key = verified.sha256 if verified else pin.digests.get("sha256")
+        if verified and (variant := _variant(direct.sources[name])):
+            key = f"{key}-{variant}"
+        facts = self._facts_of(key) if key else None
+        if facts is None:
+            verified = verified or self._fetch(pin)
+            key = key or verified.sha256
+            with self._store.lock(f"image {self._interpreter} {key}"):
+                facts = self._facts_of(key) or self._make_image(verified, key)
+        image = str(self._store.image_path(str(key), self._interpreter))
+        return {
+            **facts,
+            "tops": tuple(facts["tops"]),
+            "image": image,
+            "root": str(self._store.tree_path(str(key))) if facts["reasons"] else image,
+            "source": redact(pin.url) if not Path(pin.url).exists() else pin.url,
+            "index": pin.index,
+        }
+
+    def _facts_of(self, key: str) -> dict[str, Any] | None:
+        facts = self._store.read_facts(self._store.image_path(key, self._interpreter))
+        if facts and facts["reasons"] and not self._store.tree_path(key).is_dir():
+            return None
+        return facts
+
+    def _fetch(self, pin: Pin) -> Verified:
+        planned = self._planned_metadata.get(pin.url)
+        return self._archives.wheel(
+            pin.filename,
+            pin.url,
+            pin.digests,
+            metadata_digests={"sha256": planned} if planned else None,
+            received=lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes),
+        )
+
+    def _make_image(self, verified: Verified, key: str) -> dict[str, Any]:
+        self._progress.preparing(verified.filename)
+        compiled = compile_modules(verified, optimize=self._request.optimize)
+        path = self._store.image_path(key, self._interpreter)
+        root = path
+        if compiled.reasons:
+            root = self._store.unpack(key, VerifiedSource(verified))
+        with self._store.new_image(path) as file:
+            write_image(compiled, file, str(root))
+        metadata, table = verified.metadata, compiled.table
+        facts = {
+            "name": metadata.name if metadata else "",
+            "version": str(metadata.version) if metadata else "",
+            "filename": verified.filename,
+            "sha256": verified.sha256,
+            "dist_info": verified.dist_info,
+            "tops": table.tops,
+            "namespaces": table.namespaces,
+            "choices": choose_module(metadata.name if metadata else "", table),
+            "scripts": dict(_scripts(verified)),
+            "reasons": compiled.reasons,
+            "left_out": verified.left_out,
+        }
+        self._store.write_facts(path, facts)
+        return facts
+
+    # --- which module a subject stands for -----------------------------------------------------------------------------
+
+    def _subjects(self, plan: Plan) -> Iterator[Pin]:
+        if self._request.action == "mount":
+            yield plan.pins[0]
+            return
+        for text in self._request.subjects:
+            name = project_of(parse_requirement(text))
+            if all(pin.name != name for pin in plan.pins):
+                raise UsageError(message=f"{text!r} does not apply here: its marker is false on this machine")
+            yield plan[name]
+
+    def _choices(self, pin: Pin, entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        if pin.installed_at:
+            found = Distribution.at(pin.installed_at)
+            return choose_module(pin.name, find_modules(str(path) for path in _files_of(found)))
+        return tuple(next(entry["choices"] for entry in entries if entry["name"] == pin.name))
+
+
+_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps"))  # of mount alone; no part of Settings
+
+
+def _files_of(distribution: Distribution) -> Iterator[str]:
+    """Yield the files of an installed distribution, or its top-level names where it does not list its files."""
+    files = distribution.files
+    if files and not (isinstance(distribution, PathDistribution) and _is_editable(distribution)):
+        yield from (path.as_posix() for path in files)
+    else:
+        yield from (f"{name}/__init__.py" for name in (distribution.read_text("top_level.txt") or "").split())
+
+
+def _is_editable(distribution: PathDistribution) -> bool:
+    return '"editable": true' in (distribution.read_text("direct_url.json") or "").replace('":true', '": true')
+
+
+def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
+    """Yield the console and GUI scripts (entry points specification) of a distribution as (name, object)."""
+    path = f"{verified.dist_info}/entry_points.txt"
+    if path not in verified.files:
+        return
+    parser = RawConfigParser(delimiters=("=",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    parser.read_string(verified.read(path).decode("utf-8", "replace"))
+    for group in ("console_scripts", "gui_scripts"):
+        if parser.has_section(group):
+            yield from ((name, value.partition("[")[0].strip()) for name, value in parser.items(group))
+
+
+def _variant(source: Source) -> str:
+    """Tell apart images of the same bytes: a module is named by its file, a tree may be one of a repository's."""
+    import hashlib
+
+    text = {"module": source.filename, "zip": source.subdirectory, "wheel": ""}[source.kind]
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
+def _with_local_indexes(settings: Settings) -> Settings:
+    from dataclasses import replace
+
+    def as_url(index: str) -> str:
+        return index if "://" in index or index.startswith("file:") else Path(index).resolve().as_uri()
+
+    extra = tuple(as_url(index) for index in settings.extra_index_urls)
+    return replace(settings, index_url=as_url(settings.index_url), extra_index_urls=extra)
+
+
+def _now_s() -> float:
+    import time
+
+    return time.time()

@@ -1,0 +1,30 @@
+"""``run``: mount what a program needs, then become the program."""
+
+from remote_wheel.api import boot_record
+from remote_wheel.mount.run import FLAG, LIST, OPTIONS, RunRequest, parse_run, run_program
+
+__all__ = ["FLAG", "LIST", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
+
+
+def mount_for_run(request: RunRequest) -> dict[str, str]:
+    """Mount what the program needs; return the console scripts by name, a requirement's own before a dependency's.
+
+    Raises RemoteWheelError.
+    """
+    scripts: dict[str, str] = {}
+    if request.requirements:
+        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir)
+        for entry in reversed(record["mounts"]):
+            scripts.update(entry["scripts"])
+    if request.kind == "exe" and request.target not in scripts:
+        from remote_wheel.errors import UnknownScript
+
+        raise UnknownScript(name=request.target, available=tuple(sorted(scripts)))
+    if request.kind == "script" and request.target != "-":
+        import os
+
+        if not os.path.isfile(request.target):
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(message=f"there is no script {request.target!r}")
+    return scripts

@@ -1,0 +1,1 @@
+"""The command line: speaks what `api` does."""

@@ -1,0 +1,112 @@
+"""The commands, their parser, and what each prints."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from remote_wheel import api
+from remote_wheel.api.program import FLAG, LIST, OPTIONS
+from remote_wheel.cli import output
+from remote_wheel.cli.demo import demo
+from remote_wheel.errors import RemoteWheelError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; return its exit code: 0, 2 for usage and for what could not be had."""
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    handler: Callable[[argparse.Namespace], int] | None = getattr(parsed, "handler", None)
+    if handler is None:
+        parser.print_help()
+        return 2
+    try:
+        return handler(parsed)
+    except (RemoteWheelError, KeyboardInterrupt) as error:
+        return output.report(error, is_verbose=parsed.verbose)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="remote-wheel",
+        description="Import packages straight from wheels: resolved, verified, mounted in memory. Nothing is installed.",
+    )
+    parser.add_argument("--version", action="version", version=f"remote-wheel {version('remote_wheel')}")
+    parser.set_defaults(verbose=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_run(commands)
+    _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
+    _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
+    _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
+    cache = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
+    cache.add_argument("what", choices=["dir"], help="dir: print its path")
+    cache.add_argument("--cache-dir", help="the cache folder")
+    cache.set_defaults(handler=_cache)
+    return parser
+
+
+def _add(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], about: str, takes: str) -> None:
+    parser = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
+    if takes:
+        parser.add_argument(takes, nargs="+", metavar="REQ", help="a requirement, as in 'flask>=3'")
+        _add_options(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
+    parser.set_defaults(handler=handler)
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a program with requirements mounted",
+        description="Run a program with requirements mounted; its exit code is passed through.",
+        usage="remote-wheel run [--with REQ]… [OPTIONS] (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
+    )
+    parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
+    _add_options(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
+    parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
+    parser.add_argument("-c", dest="code", metavar="CODE", help="run code, as python -c does")
+    parser.add_argument("--exe", metavar="NAME", help="run a console script; without --with, of the project NAME")
+    parser.add_argument("script", nargs="?", metavar="SCRIPT", help="run a script; - is standard input")
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", help="the program's own arguments")
+    # parse_run takes every command line that is in order; what comes here lacks its program.
+    parser.set_defaults(handler=lambda _: parser.error("name a SCRIPT, -m MODULE, -c CODE or --exe NAME"))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    for option, name, kind, about in OPTIONS:
+        if kind == FLAG:
+            value = not option.startswith("--no-")
+            parser.add_argument(option, dest=name, action="store_const", const=value, help=about)
+        else:
+            action = "append" if kind == LIST else "store"
+            metavar = option.removeprefix("--").rpartition("-")[2].upper()
+            parser.add_argument(option, dest=name, action=action, metavar=metavar, help=about)
+
+
+def _options(parsed: argparse.Namespace) -> dict[str, Any]:
+    named = {name: getattr(parsed, name) for _, name, _, _ in OPTIONS}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _tree(parsed: argparse.Namespace) -> int:
+    output.artefact(api.resolve(*parsed.requirements, **_options(parsed)).tree())
+    return 0
+
+
+def _prefetch(parsed: argparse.Namespace) -> int:
+    options = _options(parsed)
+    options.pop("offline", None)
+    plan = api.prefetch(*parsed.requirements, **options)
+    output.note(f"{len(plan.pins)} distributions are ready for offline use")
+    return 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    return demo(output.artefact)
+
+
+def _cache(parsed: argparse.Namespace) -> int:
+    output.artefact(api.cache_folder(parsed.cache_dir))
+    return 0

@@ -1,0 +1,30 @@
+"""The helper process: one request as JSON on stdin, one answer as JSON on stdout, progress on stderr."""
+
+import json
+import sys
+import traceback
+
+from remote_wheel.api import pipeline
+from remote_wheel.api.cold import parse_request
+from remote_wheel.cli.output import make_progress, take_stdout
+from remote_wheel.errors import HelperFailed, RemoteWheelError
+
+
+def serve() -> int:
+    """Carry out the request on stdin; errors of ours go back as name and facts."""
+    answer = take_stdout()
+    progress = make_progress()
+    try:
+        result = pipeline.run(parse_request(json.load(sys.stdin)), progress)
+    except RemoteWheelError as error:
+        result = {"error": type(error).__name__, "facts": error.facts()}
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001  # the caller must get an answer; it shows the traceback under -v
+        facts = {"reason": f"{type(error).__name__}: {error}", "output": traceback.format_exc()}
+        result = {"error": HelperFailed.__name__, "facts": facts}
+    finally:
+        progress.close()
+    json.dump(result, answer)
+    answer.flush()
+    return 0

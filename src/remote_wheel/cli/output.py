@@ -1,0 +1,143 @@
+"""The one printer. stdout carries the artefact, stderr the run."""
+
+import os
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+from remote_wheel.errors import RemoteWheelError
+
+
+def artefact(text: str) -> None:
+    """Print what the command is for."""
+    print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+
+
+def note(text: str) -> None:
+    """Print something about the run."""
+    print(text, file=sys.stderr)  # noqa: T201  # the one place that prints
+
+
+def report(error: BaseException, *, is_verbose: bool) -> int:
+    """Print *error* in three depths (a line, what to try, with -v the detail); return the exit code.
+
+    What is neither ours nor an interrupt is a bug, and raised again.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        note("interrupted")
+        return 130
+    if not isinstance(error, RemoteWheelError):
+        raise error
+    note(f"error: {error}")
+    if error.hint:
+        note(f"try: {error.hint}")
+    if error.detail:
+        note(error.detail if is_verbose else "(-v shows the detail)")
+    return 2
+
+
+class NoProgress:
+    """Progress for a stderr that is no terminal: silence."""
+
+    def resolving(self, projects: int) -> None:
+        """Say nothing."""
+
+    def downloading(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
+        """Say nothing."""
+
+    def preparing(self, name: str) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class TerminalProgress:
+    """Bars on a terminal, drawn by `rich`, which is loaded when there is something to draw; gone when closed."""
+
+    _PATIENCE_S = 0.3  # what is done sooner needs no bar
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._lock = threading.RLock()
+        self._bars: Any = None
+        self._started_s = time.monotonic()
+        self._downloads: dict[str, tuple[int, int | None]] = {}
+        self._tasks: dict[str, Any] = {}
+
+    def resolving(self, projects: int) -> None:
+        """Show how many projects the resolution has looked at."""
+        self._show("resolving", f"Resolving: {projects} projects", None, None)
+
+    def downloading(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
+        """Show all downloads as one bar, its length what is known of their sizes."""
+        with self._lock:
+            self._downloads[name] = (received_bytes, total_bytes)
+            received = sum(done for done, _ in self._downloads.values())
+            total = sum(max(done, size or done) for done, size in self._downloads.values())
+            wheels = len(self._downloads)
+        self._show("downloading", f"Downloading: {wheels} wheels", received, total)
+
+    def preparing(self, name: str) -> None:
+        """Show what is verified and compiled."""
+        self._show("preparing", f"Preparing: {'-'.join(name.split('-')[:2])}", None, None)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        with self._lock:
+            if self._bars:
+                self._bars.stop()
+                self._bars = None
+
+    def _show(self, key: str, text: str, done: int | None, total: int | None) -> None:
+        with self._lock:
+            if self._bars is None:
+                if time.monotonic() - self._started_s < self._PATIENCE_S:
+                    return
+                self._bars = self._start()
+            if key not in self._tasks:
+                self._tasks[key] = self._bars.add_task(text, total=total)
+            changes = {} if done is None else {"completed": done, "total": total}
+            self._bars.update(self._tasks[key], description=text, **changes)
+
+    def _start(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+        class Sizes(DownloadColumn):
+            """Sizes, for the task that has one."""
+
+            def render(self, task: Any) -> Any:
+                return super().render(task) if task.total else ""
+
+        class Bar(BarColumn):
+            """A bar, for the task that has a size."""
+
+            def render(self, task: Any) -> Any:
+                return super().render(task) if task.total else ""
+
+        bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            Bar(),
+            Sizes(),
+            console=Console(file=self._terminal),
+            transient=True,
+        )
+        bars.start()
+        return bars
+
+
+def make_progress() -> "NoProgress | TerminalProgress":
+    """Return the progress that fits stderr."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return TerminalProgress(sys.stderr)
+    return NoProgress()
+
+
+def take_stdout() -> TextIO:
+    """Return stdout for the helper's answer, and send whatever else is printed to stderr."""
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answer

@@ -1,0 +1,1 @@
+"""Bytes from elsewhere: one port, a module for each kind of place."""

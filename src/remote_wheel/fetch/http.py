@@ -1,0 +1,147 @@
+"""http and https, by requests: pooled, retried, bounded in size and in total time."""
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError
+from urllib3.util.retry import Retry
+
+from remote_wheel.errors import (
+    AccessDenied,
+    FetchTimeout,
+    InsecureTransport,
+    NetworkError,
+    ServerError,
+    TooLarge,
+)
+from remote_wheel.fetch.port import Answer, Sink
+from remote_wheel.settings import Limits
+from remote_wheel.spec.source import redact
+
+_CHUNK_BYTES = 256 * 1024
+_RETRIED_STATUSES = (429, 500, 502, 503, 504)
+
+
+class HttpTransport:
+    """One pool of connections for the life of the process that fetches."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._session = requests.Session()
+        self._session.max_redirects = limits.redirects
+        self._session.headers["User-Agent"] = f"remote_wheel/{version('remote_wheel')}"
+        retry = Retry(
+            total=limits.retries,
+            connect=min(1, limits.retries),  # a dead host stays dead; one more try covers a lost packet
+            backoff_factor=0.2,
+            status_forcelist=_RETRIED_STATUSES,
+            raise_on_status=False,
+            respect_retry_after_header=False,  # it may say an hour
+        )
+        adapter = HTTPAdapter(
+            pool_connections=limits.parallel_requests,
+            pool_maxsize=limits.parallel_requests,
+            max_retries=retry,
+        )
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
+        """Get *url*; see Transport.fetch. A body that breaks off is asked for again, from its start."""
+        tries_left = self._limits.retries
+        while True:
+            try:
+                return self._fetch_once(url, headers, max_bytes, sink)
+            except (
+                requests.exceptions.ChunkedEncodingError,
+                requests.exceptions.ContentDecodingError,
+            ) as error:
+                if not tries_left:
+                    raise NetworkError(url=redact(url), reason=f"the answer broke off ({_root(error)})") from error
+                tries_left -= 1
+            except requests.exceptions.RequestException as error:
+                raise self._translate(url, error) from error
+
+    def _fetch_once(self, url: str, headers: Mapping[str, str], max_bytes: int, sink: Sink | None) -> Answer:
+        deadline = time.monotonic() + self._limits.total_timeout_s
+        timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
+        with self._session.get(url, headers=dict(headers), stream=True, timeout=timeouts) as response:
+            if url.startswith("https:") and any(hop.url.startswith("http:") for hop in (*response.history, response)):
+                raise InsecureTransport(url=redact(url), reason="it redirects from https to plain http")
+            status = response.status_code
+            if status not in (200, 206, 304, 404, 410):
+                raise _error_of_status(url, status, response.reason)
+            body = self._receive(response, url, max_bytes, sink, deadline) if status in (200, 206) else b""
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(url=response.url, status=404 if status == 410 else status, headers=lowered, body=body)
+
+    def _receive(
+        self, response: requests.Response, url: str, max_bytes: int, sink: Sink | None, deadline: float
+    ) -> bytes:
+        if sink:
+            sink.restart()
+        chunks: list[bytes] = []
+        received = 0
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            received += len(chunk)
+            if received > max_bytes:
+                raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
+            if time.monotonic() > deadline:  # a timeout between packets never ends a drip-feed
+                raise FetchTimeout(url=redact(url), reason=f"not done after {self._limits.total_timeout_s:.0f} s")
+            if sink:
+                sink.write(chunk)
+            else:
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _translate(self, url: str, error: requests.exceptions.RequestException) -> NetworkError | ServerError:
+        shown, root = redact(url), _root(error)
+        if isinstance(error, requests.exceptions.Timeout) or isinstance(root, ConnectTimeoutError | TimeoutError):
+            return FetchTimeout(url=shown, reason="the host did not answer in time")
+        if isinstance(root, NameResolutionError):
+            return NetworkError(url=shown, reason=f"the host name {urlsplit(url).hostname} can't be resolved")
+        if isinstance(error, requests.exceptions.SSLError):
+            return NetworkError(url=shown, reason=f"its certificate is not accepted ({root})")
+        if isinstance(error, requests.exceptions.TooManyRedirects):
+            return ServerError(url=shown, reason=f"more than {self._limits.redirects} redirects")
+        if isinstance(error, requests.exceptions.RetryError):
+            return ServerError(url=shown, reason="the server kept answering with an error")
+        return NetworkError(url=shown, reason=_without_url(root, url))
+
+
+def is_secure_enough(url: str) -> bool:
+    """Whether content from *url* can be believed without a hash: https, or this very machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _error_of_status(url: str, status: int, reason: str) -> AccessDenied | ServerError:
+    text = f"{status} {reason}".strip()
+    return (AccessDenied if status in (401, 403, 407) else ServerError)(url=redact(url), reason=text)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost cause: urllib3 and requests wrap it in up to four layers."""
+    seen: BaseException = error
+    while True:
+        inner = next((a for a in (getattr(seen, "reason", None), *seen.args) if isinstance(a, BaseException)), None)
+        if inner is None or inner is seen:
+            return seen
+        seen = inner
+
+
+def _without_url(error: BaseException, url: str) -> str:
+    text = str(error).rpartition(">: ")[2] or type(error).__name__
+    secret = urlsplit(url).netloc.rpartition("@")[0]
+    return text.replace(secret, "***") if secret else text

@@ -1,0 +1,134 @@
+"""Boot records: what one request came to, small enough to read before anything else is loaded.
+
+A record is found by a key of everything that decides the answer (the request, the options, the environment, the
+interpreter). It says what to mount and until when, and on what else that rests: installed distributions, local
+files. docs/decisions/0003-boot-records.md has the reasons.
+"""
+
+import _imp
+import marshal
+import os
+import sys
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Final
+
+STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
+_MAGIC: "Final" = b"RWB1"
+_KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
+_INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
+# They say where to look and how fresh an answer must be, not what the answer is.
+_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir"))
+
+
+def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
+    """Return the cache folder: *named*, else REMOTE_WHEEL_CACHE_DIR, else the platform's place for caches."""
+    folder = os.fspath(named) if named else os.environ.get("REMOTE_WHEEL_CACHE_DIR")
+    if not folder:
+        home = os.path.expanduser("~")
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+            folder = os.path.join(local, "remote_wheel", "Cache")
+        elif sys.platform == "darwin":
+            folder = os.path.join(home, "Library", "Caches", "remote_wheel")
+        else:
+            folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "remote_wheel")
+    return os.path.abspath(folder)
+
+
+def is_on(option: str, options: "Mapping[str, Any]") -> bool:
+    """Whether a boolean option is given, as an argument or by its environment variable."""
+    given = options.get(option)
+    if given is not None:
+        return bool(given)
+    return os.environ.get(f"REMOTE_WHEEL_{option.upper()}", "0").lower() not in (
+        "",
+        "0",
+        "false",
+        "no",
+        "off",
+    )
+
+
+def record_key(
+    action: str,
+    subjects: "Sequence[str]",
+    options: "Mapping[str, Any]",
+    preferred: "Sequence[tuple[str, str]]" = (),
+) -> str:
+    """Return the name of the request's record: 32 hex digits. Nothing of the request can be read from it."""
+    environ = os.environ
+    named = sorted(
+        (name, value)
+        for name, value in environ.items()
+        if name in _INDEX_VARIABLES or (name.startswith("REMOTE_WHEEL_") and name[13:].lower() not in _NOT_IN_KEY)
+    )
+    given = sorted(
+        (name, repr(value)) for name, value in options.items() if name not in _NOT_IN_KEY and value is not None
+    )
+    uname = getattr(os, "uname", None)
+    machine = uname() if uname else ("", "", "", "", environ.get("PROCESSOR_ARCHITECTURE", ""))
+    confstr = getattr(os, "confstr_names", {})
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in confstr else ""
+    sites = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+    interpreter = (sys.implementation.cache_tag, sys.hexversion, sys.platform, machine[0], machine[4], libc)
+    flags = (sys.flags.optimize, sys.prefix, sites)
+    cwd = os.getcwd() if action == "mount" else ""  # a relative path means another file elsewhere
+    parts = (action, list(subjects), given, named, interpreter, flags, sorted(preferred), cwd)
+    data = repr(parts).encode("utf-8", "surrogateescape")
+    return "".join(_imp.source_hash(key, data).hex() for key in _KEYS)  # type: ignore[attr-defined]  # no stub
+
+
+def record_path(cache: str, key: str) -> str:
+    """Return the record's path in the cache folder."""
+    return os.path.join(cache, STORE_VERSION, "boot", key)
+
+
+def dump_record(record: "dict[str, Any]") -> bytes:
+    """Return the record's bytes: magic, CRC-32, marshalled dict."""
+    data = marshal.dumps(record)
+    return _MAGIC + zlib.crc32(data).to_bytes(4, "little") + data
+
+
+def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = None) -> "dict[str, Any] | None":
+    """Return the record at *path* if it is whole, ours and still true; None otherwise, which means: take the cold way.
+
+    *now_s* (seconds since the epoch) leaves a record that is older than its freshness out; offline nothing is stale.
+    """
+    try:
+        with open(path, "rb") as file:
+            if not _is_private(file.fileno()):
+                return None
+            data = file.read()
+    except OSError:
+        return None
+    if data[:4] != _MAGIC or zlib.crc32(memoryview(data)[8:]).to_bytes(4, "little") != data[4:8]:
+        return None
+    record: dict[str, Any] = marshal.loads(memoryview(data)[8:])
+    if now_s is not None and not is_offline and now_s > record["fresh_until_s"]:
+        return None
+    tokens: list[tuple[str, Any]] = record["files"]
+    if any(file_token(name) != token for name, token in tokens):
+        return None
+    return record
+
+
+def file_token(path: str) -> "tuple[int, int, int] | None":
+    """Return (bytes, modification time in ns, inode) of a file, None where there is none; a folder's is (0, 0, 0)."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (0, 0, 0) if status.st_mode & 0o170000 == 0o040000 else (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _is_private(descriptor: int) -> bool:
+    """Whether only this user could have written the file; always on Windows, where the profile's ACL says so."""
+    geteuid = getattr(os, "geteuid", None)
+    if geteuid is None:
+        return True
+    status = os.fstat(descriptor)
+    return status.st_uid == geteuid() and not status.st_mode & 0o022

@@ -1,0 +1,219 @@
+"""Finding and loading modules of mounts: a dict in front, a path hook behind it.
+
+The dict answers on `sys.meta_path` only what it is sure of. Everything else (namespace packages, changed
+``__path__``s, names that an earlier `sys.path` entry also has) takes the stock road: `sys.path`, our path hook.
+"""
+
+import _frozen_importlib
+import _frozen_importlib_external
+import _imp
+import marshal
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+    from importlib.resources.abc import ResourceReader
+    from types import CodeType, ModuleType
+    from typing import Any
+
+    from remote_wheel.mount.image import Image, ModuleEntry
+else:
+    ExtensionFileLoader = _frozen_importlib_external.ExtensionFileLoader
+    ModuleSpec = _frozen_importlib.ModuleSpec
+    SourceFileLoader = _frozen_importlib_external.SourceFileLoader
+
+from remote_wheel.mount import image as kinds
+
+_SEP = os.sep
+# The interpreter runs these at its start, from wherever they are found: never from a mount.
+_NEVER_SERVED = frozenset(("sitecustomize", "usercustomize", "__main__"))
+
+
+class Root:
+    """One mounted distribution: the import root (image file or unpacked folder), its image and its names.
+
+    `facts` is the boot record's entry: name, version, source (redacted), sha256, reasons and scripts.
+    """
+
+    __slots__ = ("base", "facts", "image", "is_unpacked", "path", "tops", "uses")
+
+    def __init__(self, path: str, image: "Image", tops: "tuple[str, ...]", facts: "dict[str, Any]") -> None:
+        self.path = path
+        self.base = path + _SEP
+        self.image = image
+        self.is_unpacked = path != image.path
+        self.tops = tops
+        self.facts = facts
+        self.uses = 0
+
+    def __repr__(self) -> str:
+        return f"<Root {self.facts.get('name')} {self.facts.get('version')} at {self.path!r}>"
+
+
+class ImageLoader(SourceFileLoader):
+    """Load one module of a root: its code from the image, its source and data from the image or the disk.
+
+    A SourceFileLoader, because pytest's assertion rewriting and others ask for one.
+    """
+
+    def __init__(self, fullname: str, path: str, root: Root, entry: "ModuleEntry") -> None:
+        super().__init__(fullname, path)
+        self.root = root
+        self._entry = entry
+
+    def get_code(self, fullname: str) -> "CodeType":
+        """Return the code object: from the image where it is whole, else compiled from the source."""
+        _kind, at, size, crc, _name = self._entry
+        blob = self.root.image.read(at, size, crc) if size else None
+        if blob is None:
+            path = self.get_filename(fullname)
+            return self.source_to_code(self.get_data(path), path)  # type: ignore[no-any-return]  # frozen, untyped
+        code: CodeType = marshal.loads(blob)
+        _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]  # noqa: SLF001  # the cache may have moved
+        return code
+
+    def get_data(self, path: str) -> bytes:
+        """Return the file at *path*: of the image, or of the disk where it is not below an in-memory root."""
+        root = self.root
+        if root.is_unpacked or not path.startswith(root.base):
+            return super().get_data(path)
+        name = path[len(root.base) :].replace(_SEP, "/")
+        entry = root.image.members.get(name)
+        blob = root.image.read(*entry) if entry else None
+        if blob is None:
+            raise FileNotFoundError(2, f"{root.facts['name']} has no file {name!r} in its wheel", path)
+        return bytes(blob)
+
+    def path_stats(self, path: str) -> "dict[str, Any]":
+        """Return modification time and size as importlib wants them; a wheel's files have no time of their own."""
+        return {"mtime": 0, "size": len(self.get_data(path))}
+
+    def set_data(self, path: str, data: "Any", *, _mode: int = 0o666) -> None:
+        """Write nothing: the image is complete, and nobody writes into a mount."""
+
+    def get_resource_reader(self, fullname: str) -> "ResourceReader | None":
+        """Return the reader behind importlib.resources."""
+        if self.root.is_unpacked:
+            return super().get_resource_reader(fullname)  # type: ignore[no-any-return,misc]  # stock FileReader
+        from remote_wheel.mount.views import ImageReader
+
+        return ImageReader(self.root, self.path)
+
+
+def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
+    """Make the spec that FileFinder would make for the same file."""
+    kind, name = entry[0], entry[4]
+    path = root.base + (name if _SEP == "/" else name.replace("/", _SEP))
+    is_package = kind in (kinds.PACKAGE, kinds.EXTENSION_PACKAGE)
+    loader: Any
+    if kind in (kinds.MODULE, kinds.PACKAGE):
+        loader = ImageLoader(fullname, path, root, entry)
+    else:
+        loader = ExtensionFileLoader(fullname, path)
+    spec = ModuleSpec(fullname, loader, origin=path, is_package=is_package)
+    spec._set_fileattr = True  # type: ignore[attr-defined]  # noqa: SLF001  # as spec_from_file_location does
+    if is_package:
+        spec.submodule_search_locations = [path.rpartition(_SEP)[0]]
+    return spec
+
+
+class MountFinder:
+    """The dict in front: answers for regular packages of mounts, with no I/O to say 'not mine'."""
+
+    def __init__(self, roots: "dict[str, Root]") -> None:
+        self._roots = roots
+        self.tops: dict[str, Root] = {}
+
+    def find_spec(
+        self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        """Return the spec where this finder is sure of it; None leaves the name to PathFinder and the hook."""
+        top = fullname.partition(".")[0]
+        root = self.tops.get(top)
+        if root is None:
+            return None
+        key = fullname.replace(".", "/")
+        entry = root.image.modules.get(key)
+        if entry is None:
+            return None
+        if path is None:
+            return make_spec(fullname, root, entry) if self._is_first(fullname) else None
+        parent = root.base + key.rpartition("/")[0].replace("/", _SEP)
+        if type(path) is not list or len(path) != 1 or path[0] != parent:
+            return None
+        return make_spec(fullname, root, entry)
+
+    def _is_first(self, fullname: str) -> bool:
+        """Whether no entry of sys.path before the mounts has the module, asked as PathFinder would ask."""
+        importers = sys.path_importer_cache
+        for entry in sys.path:
+            if entry in self._roots:
+                return True
+            if entry not in importers:
+                return False  # PathFinder fills the cache and asks
+            importer: Any = importers[entry]
+            spec = importer.find_spec(fullname) if importer else None
+            if spec is not None and spec.loader is not None:
+                return False
+        return False  # the mounts were taken off sys.path by somebody
+
+    def invalidate_caches(self) -> None:
+        """Keep everything: a root never changes."""
+
+
+class RootFinder:
+    """What our path hook returns for one folder of a root; PathFinder and pkgutil ask it."""
+
+    def __init__(self, root: Root, folder: str) -> None:
+        self.root = root
+        self._prefix = f"{folder}/" if folder else ""
+
+    def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> "ModuleSpec | None":
+        """Return the spec of the module of that last name in this folder, or of a namespace portion (PEP 420)."""
+        tail = fullname.rpartition(".")[2]
+        if not tail or (not self._prefix and tail in _NEVER_SERVED):
+            return None
+        key = self._prefix + tail
+        entry = self.root.image.modules.get(key)
+        if entry is not None:
+            return make_spec(fullname, self.root, entry)
+        if key in self.root.image.folders:
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [self.root.base + key.replace("/", _SEP)]
+            return spec
+        return None
+
+    def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
+        """Yield (name, whether a package) of the modules in this folder; pkgutil's protocol."""
+        start = len(self._prefix)
+        for key, entry in self.root.image.modules.items():
+            if key.startswith(self._prefix) and "/" not in key[start:]:
+                yield prefix + key[start:], entry[0] in (kinds.PACKAGE, kinds.EXTENSION_PACKAGE)
+
+    def invalidate_caches(self) -> None:
+        """Keep everything: a root never changes."""
+
+    def __repr__(self) -> str:
+        return f"RootFinder({self.root.base + self._prefix!r})"
+
+
+def make_hook(roots: "dict[str, Root]") -> "Any":
+    """Return the path hook that serves *roots* and every folder in them."""
+
+    def remote_wheel_hook(path: str) -> RootFinder:
+        above, folder = path, ""
+        while above:
+            root = roots.get(above)
+            if root is not None:
+                folder = folder.replace(_SEP, "/")
+                if folder and folder not in root.image.folders and f"{folder}/__init__" not in root.image.modules:
+                    break
+                return RootFinder(root, folder)
+            above, _, name = above.rpartition(_SEP)
+            folder = f"{name}{_SEP}{folder}" if folder else name
+        raise ImportError("not in a mount", path=path)
+
+    return remote_wheel_hook

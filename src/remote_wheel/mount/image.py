@@ -1,0 +1,83 @@
+"""The image of a wheel: one mapped file that holds its compiled code and, for pure wheels, all its files.
+
+An image is a *stored* zip that stock zipimport can read, so a child process without our finder can too: sources,
+unchecked-hash ``.pyc`` (PEP 552) and folders. Its end record's comment points to two marshalled tables of our own,
+which are all that a warm import reads:
+
+- modules: path below the root without suffix, as in ``flask/app`` → (kind, code offset, code bytes, code CRC-32,
+  file name), and the set of folders;
+- members: file path → (offset, bytes, CRC-32); empty where the wheel is unpacked and its files are on disk.
+
+docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file.
+"""
+
+import marshal
+import mmap
+import os
+import struct
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+MODULE: "Final" = 0
+PACKAGE: "Final" = 1
+EXTENSION: "Final" = 2
+EXTENSION_PACKAGE: "Final" = 3
+
+TRAILER: "Final" = struct.Struct("<4sQIIQII")
+MAGIC: "Final" = b"RWI1"
+
+if TYPE_CHECKING:
+    ModuleEntry = tuple[int, int, int, int, str]
+    MemberEntry = tuple[int, int, int]
+
+
+class DamagedImage(Exception):
+    """The file is no image or is not whole. The caller makes it again; it never reaches the user."""
+
+
+class Image:
+    """A mapped image. Its tables are checked when read, its code and members each time they are used."""
+
+    __slots__ = ("_members", "folders", "modules", "path", "view")
+
+    def __init__(self, path: str) -> None:
+        """Map the file at *path* and read its module table. Raises OSError or DamagedImage."""
+        self.path = path
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        try:
+            self.view = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        except ValueError:  # an empty file can't be mapped
+            raise DamagedImage(path) from None
+        finally:
+            os.close(descriptor)
+        trailer = self.view[-TRAILER.size :]
+        if len(trailer) < TRAILER.size:
+            raise DamagedImage(path)
+        magic, at, size, crc, *members = TRAILER.unpack(trailer)
+        if magic != MAGIC:
+            raise DamagedImage(path)
+        self.modules: dict[str, ModuleEntry]
+        self.folders: frozenset[str]
+        self.modules, self.folders = self._load(at, size, crc)
+        self._members: "tuple[int, int, int] | dict[str, MemberEntry]" = tuple(members)
+
+    def _load(self, at: int, size: int, crc: int) -> "object":
+        blob = self.view[at : at + size]
+        if zlib.crc32(blob) != crc:
+            raise DamagedImage(self.path)
+        return marshal.loads(blob)
+
+    @property
+    def members(self) -> "dict[str, MemberEntry]":
+        """The table of files, read when first asked for."""
+        if isinstance(self._members, tuple):
+            self._members = self._load(*self._members)
+        return self._members
+
+    def read(self, at: int, size: int, crc: int) -> "memoryview | None":
+        """Return a checked slice of the file, None where it is damaged. Not a copy."""
+        blob = self.view[at : at + size]
+        return blob if zlib.crc32(blob) == crc else None

@@ -1,0 +1,174 @@
+"""The mounts of this process: what is on sys.path, who uses it, and how all of it is undone."""
+
+import _frozen_importlib_external
+import _thread
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+    from typing import Any
+
+from remote_wheel.mount.finder import MountFinder, Root, make_hook
+from remote_wheel.mount.image import Image
+
+_lock = _thread.allocate_lock()
+_roots: "dict[str, Root]" = {}
+_finder = MountFinder(_roots)
+_hook = make_hook(_roots)
+
+
+def mounted() -> "tuple[Root, ...]":
+    """Return the mounted roots, first on sys.path first."""
+    order = {path: at for at, path in enumerate(sys.path)}
+    return tuple(sorted(_roots.values(), key=lambda root: order.get(root.path, len(order))))
+
+
+def add(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
+    """Mount the *entries* of a boot record, all or none, and return their roots; those mounted already are shared.
+
+    Raises OSError or DamagedImage where an image is not there or not whole, AlreadyImported where another version
+    of one of its modules is loaded.
+    """
+    with _lock:
+        roots = [_roots.get(entry["root"]) or _open(entry) for entry in entries]
+        new = [root for root in roots if root.path not in _roots]
+        for root in new:
+            _check_not_imported(root)
+        _install()
+        at = _first_place()
+        sys.path[at:at] = [root.path for root in new]
+        for root in reversed(new):  # the first of a record wins where two have the same name
+            _roots[root.path] = root
+            for top in root.tops:
+                _finder.tops[top] = root
+            _forget_importers(root)
+        for root in roots:
+            root.uses += 1
+        return roots
+
+
+def remove(roots: "Iterable[Root]") -> "list[str]":
+    """Give up one use of each root; unmount those nobody uses any more. Return the modules that left sys.modules."""
+    gone: list[str] = []
+    with _lock:
+        for root in roots:
+            root.uses -= 1
+            if root.uses == 0 and _roots.pop(root.path, None) is root:
+                gone += _unload(root)
+        if not _roots and _finder in sys.meta_path:
+            sys.meta_path.remove(_finder)  # type: ignore[arg-type]  # a finder without find_module is one
+            sys.path_hooks.remove(_hook)
+    return gone
+
+
+def root_of(module: "ModuleType") -> "Root | None":
+    """Return the root that *module* was loaded from, None where it is not of a mount."""
+    spec = getattr(module, "__spec__", None)
+    places = [getattr(spec, "origin", None) or "", *(getattr(spec, "submodule_search_locations", None) or ())]
+    for root in _roots.values():
+        if any(place.startswith(root.base) for place in places):
+            return root
+    return None
+
+
+def modules_of(root: Root) -> "list[str]":
+    """Return the names in sys.modules that were loaded from *root*, namespace packages of it alone included."""
+    return [name for name, module in list(sys.modules.items()) if _is_from(module, root)]
+
+
+def _open(entry: "dict[str, Any]") -> Root:
+    return Root(entry["root"], Image(entry["image"]), entry["tops"], entry)
+
+
+def _install() -> None:
+    if _finder in sys.meta_path:
+        return
+    stock = _frozen_importlib_external.PathFinder  # type: ignore[attr-defined]  # the frozen module has no stub
+    at = sys.meta_path.index(stock) if stock in sys.meta_path else len(sys.meta_path)
+    sys.meta_path.insert(at, _finder)  # type: ignore[arg-type]  # a finder without find_module is one
+    sys.path_hooks.insert(0, _hook)
+
+
+def _first_place() -> int:
+    """Return where on sys.path mounts go: before the first mount, else before the first site-packages."""
+    for at, entry in enumerate(sys.path):
+        if entry in _roots or entry.endswith(("site-packages", "dist-packages")):
+            return at
+    return len(sys.path)
+
+
+def _forget_importers(root: Root) -> None:
+    for path in [path for path in sys.path_importer_cache if path == root.path or path.startswith(root.base)]:
+        del sys.path_importer_cache[path]
+
+
+def _check_not_imported(root: Root) -> None:
+    for top in root.tops:
+        module = sys.modules.get(top)
+        if module is None or getattr(module, "__file__", None) is None or _is_from(module, root):
+            continue  # not there, or a namespace package, which takes portions from everywhere
+        loaded, place = _version_of(module)
+        if loaded == root.facts["version"]:
+            continue  # the same version under the same name is no conflict: the loaded one serves
+        from remote_wheel.errors import AlreadyImported
+
+        raise AlreadyImported(
+            module=top,
+            project=root.facts["name"] or top,
+            wanted=root.facts["version"],
+            loaded=loaded,
+            loaded_from=place,
+        )
+
+
+def _version_of(module: "ModuleType") -> "tuple[str, str]":
+    """Return the version of a loaded module's distribution, as well as it can be known, and where it came from."""
+    place = str(module.__file__)
+    other = root_of(module)
+    if other is not None:
+        return other.facts["version"], f"{other.facts['source']} (mounted)"
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    try:
+        for name in packages_distributions().get(module.__name__, ()):
+            return version(name), place
+    except PackageNotFoundError:
+        pass
+    return str(getattr(module, "__version__", "")), place
+
+
+def _is_from(module: "ModuleType | None", root: Root) -> bool:
+    spec = getattr(module, "__spec__", None)
+    origin = getattr(spec, "origin", None)
+    if isinstance(origin, str) and origin.startswith(root.base):
+        return True
+    if spec is None or getattr(module, "__file__", None) is not None:
+        return False
+    places = list(getattr(spec, "submodule_search_locations", None) or ())
+    return bool(places) and all(isinstance(place, str) and place.startswith(root.base) for place in places)
+
+
+def _unload(root: Root) -> "list[str]":
+    names = modules_of(root)
+    for name in names:
+        module = sys.modules.pop(name)
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
+            delattr(sys.modules[parent], child)
+    if root.path in sys.path:
+        sys.path.remove(root.path)
+    _forget_importers(root)
+    for top in root.tops:
+        if _finder.tops.get(top) is root:
+            del _finder.tops[top]
+            for other in mounted():
+                if top in other.tops:
+                    _finder.tops[top] = other
+                    break
+    linecache = sys.modules.get("linecache")
+    if linecache is not None:
+        for filename in [name for name in linecache.cache if name.startswith(root.base)]:
+            del linecache.cache[filename]
+    return names

@@ -1,0 +1,197 @@
+"""Running a program as ``python`` would: a script, a module, a command, or a distribution's console script.
+
+The command line of ``run`` is read here by hand, because a warm run must not pay for an argument parser. The table
+of options is also what the full parser and its help are made of (cli.parser).
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType, TracebackType
+    from typing import Any
+
+FLAG, VALUE, LIST = "flag", "value", "list"
+# (option on the command line, name in Options, kind, help)
+OPTIONS = (
+    ("--index-url", "index_url", VALUE, "the simple index to use, a URL or a folder"),
+    (
+        "--extra-index-url",
+        "extra_index_urls",
+        LIST,
+        "an index asked before it; the first that has a project owns it",
+    ),
+    ("--offline", "offline", FLAG, "use the cache alone"),
+    ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
+    ("--pre", "pre", FLAG, "allow pre-releases"),
+    ("--no-prefer-installed", "prefer_installed", FLAG, "don't count installed distributions as satisfying"),
+    ("--cache-dir", "cache_dir", VALUE, "the cache folder"),
+)
+_BY_FLAG = {option: (name, kind) for option, name, kind, _ in OPTIONS}
+
+
+class RunRequest:
+    """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
+
+    __slots__ = ("argv", "cache_dir", "is_verbose", "kind", "options", "requirements", "target")
+
+    def __init__(self) -> None:
+        self.requirements: list[str] = []
+        self.options: dict[str, Any] = {}
+        self.cache_dir: "str | None" = None
+        self.is_verbose = False
+        self.kind = ""
+        self.target = ""
+        self.argv: list[str] = []
+
+
+def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
+    """Read the arguments behind ``run``; None where they are not in order, for the full parser to say why."""
+    request, at = RunRequest(), 0
+    while at < len(arguments):
+        word = arguments[at]
+        option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        at += 1
+        if option in ("-v", "--verbose"):
+            request.is_verbose = True
+            continue
+        if option in _BY_FLAG and _BY_FLAG[option][1] == FLAG:
+            if equals:
+                return None
+            request.options[_BY_FLAG[option][0]] = not option.startswith("--no-")
+            continue
+        if not word.startswith("-") or word == "-":
+            request.kind, request.target, request.argv = "script", word, list(arguments[at:])
+            return request
+        if not equals:
+            if at == len(arguments):
+                return None
+            value = arguments[at]
+            at += 1
+        if option in ("-m", "-c", "--exe"):
+            request.kind = {"-m": "module", "-c": "command", "--exe": "exe"}[option]
+            request.target = value
+            rest = list(arguments[at:])
+            request.argv = rest[1:] if option == "--exe" and rest[:1] == ["--"] else rest
+            if option == "--exe" and not request.requirements:
+                request.requirements.append(value)
+            return request
+        if not _take_value(request, option, value):
+            return None
+    return None
+
+
+def _take_value(request: RunRequest, option: str, value: str) -> bool:
+    if option == "--with":
+        request.requirements.append(value)
+    elif option == "--cache-dir":
+        request.cache_dir = value
+    elif option in _BY_FLAG:
+        name, kind = _BY_FLAG[option]
+        if kind == LIST:
+            request.options.setdefault(name, []).append(value)
+        else:
+            request.options[name] = value
+    else:
+        return False
+    return True
+
+
+def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
+    """Run the program and return its exit code; *scripts* are the mounted console scripts by name.
+
+    SystemExit passes through. Another exception is shown as python shows it, without our own frames.
+    """
+    try:
+        if request.kind == "exe":
+            return _run_exe(request, scripts[request.target])
+        if request.kind == "module":
+            return _run_module(request)
+        return _run_code(request)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        return _show(error)
+
+
+def _run_exe(request: RunRequest, target: str) -> int:
+    """Call a console script's object, as the launcher that pip writes would (entry points specification)."""
+    sys.argv[:] = [request.target, *request.argv]
+    sys.path[0:1] = [] if _has_program_folder() else sys.path[0:1]
+    module_name, _, attributes = target.partition(":")
+    __import__(module_name)
+    value: Any = sys.modules[module_name]
+    for name in attributes.split("."):
+        value = getattr(value, name)
+    sys.exit(value())
+
+
+def _run_module(request: RunRequest) -> int:
+    import runpy
+
+    sys.argv[:] = [request.target, *request.argv]
+    _set_program_folder(os.getcwd())
+    _new_main()
+    runpy._run_module_as_main(request.target)  # type: ignore[attr-defined]  # noqa: SLF001  # what python -m calls
+    return 0
+
+
+def _run_code(request: RunRequest) -> int:
+    main = _new_main()
+    if request.kind == "command":
+        sys.argv[:] = ["-c", *request.argv]
+        _set_program_folder("")
+        source, filename = request.target.encode(), "<string>"
+    else:
+        sys.argv[:] = [request.target, *request.argv]
+        if request.target == "-":
+            _set_program_folder("")
+            source, filename = sys.stdin.buffer.read(), "<stdin>"
+        else:
+            filename = request.target
+            _set_program_folder(os.path.dirname(os.path.realpath(filename)))
+            with open(filename, "rb") as file:
+                source = file.read()
+            main.__dict__["__file__"] = filename
+    code: CodeType = compile(source, filename, "exec", dont_inherit=True)
+    exec(code, main.__dict__)  # noqa: S102  # running the user's program is what `run` is for
+    return 0
+
+
+def _new_main() -> "ModuleType":
+    """Put a clean module in the place of ours as ``__main__``, so that pickles and spawned children find theirs."""
+    main = type(sys)("__main__")
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
+    main.__dict__["__annotations__"] = {}
+    sys.modules["__main__"] = main
+    return main
+
+
+def _set_program_folder(folder: str) -> None:
+    if _has_program_folder():
+        sys.path[0] = folder
+    elif not sys.flags.safe_path:
+        sys.path.insert(0, folder)
+
+
+def _has_program_folder() -> bool:
+    """Whether sys.path[0] is what python put there for our own command: its bin folder, or the working one for -m."""
+    ours = os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
+    return bool(sys.path) and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd(), ours)
+
+
+def _show(error: BaseException) -> int:
+    """Show an uncaught exception through sys.excepthook, the frames of this file cut off."""
+    trace: "TracebackType | None" = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
+    if isinstance(error, KeyboardInterrupt):
+        import signal
+
+        sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # die of it, as python does, so that a shell's loop ends too
+    return 1

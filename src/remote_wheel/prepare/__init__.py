@@ -1,0 +1,1 @@
+"""A verified distribution becomes what mounting needs: its modules, a verdict, an image, a tree."""

@@ -1,0 +1,105 @@
+"""Writing images: compile everything once, decide memory or disk, lay it out as mount.image reads it."""
+
+import _imp
+import importlib.util
+import marshal
+import os
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from remote_wheel.mount.image import MAGIC, MODULE, PACKAGE, TRAILER
+from remote_wheel.prepare.modules import ModuleTable, find_modules
+from remote_wheel.prepare.scan import Scan
+from remote_wheel.verify.wheel import Verified
+
+if TYPE_CHECKING:
+    from remote_wheel.mount.image import MemberEntry, ModuleEntry
+
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and the source is not looked at again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A distribution's modules, compiled, and the reasons to unpack it (none: it stays in memory)."""
+
+    verified: Verified
+    table: ModuleTable
+    codes: dict[str, CodeType]
+    reasons: tuple[str, ...]
+
+
+def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
+    """Compile every module for *optimize* (as `compile` takes it) and scan what the code needs.
+
+    A file that does not compile (a template, Python 2) is left to raise its error when somebody imports it.
+    """
+    table, scan = find_modules(verified.files), Scan()
+    codes: dict[str, CodeType] = {}
+    sources = {name for kind, name in table.modules.values() if kind in (MODULE, PACKAGE)}
+    for path in verified.files:
+        scan.add_path(path)
+        if path in sources:
+            source = verified.read(path)
+            code = _compile(source, path, optimize)
+            if code:
+                codes[path] = code
+            scan.add_module(path, source, code)
+    entry_points = f"{verified.dist_info}/entry_points.txt"
+    if entry_points in verified.files:
+        scan.add_entry_points(verified.read(entry_points).decode("utf-8", "replace"))
+    return Compiled(verified=verified, table=table, codes=codes, reasons=scan.reasons)
+
+
+def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
+    """Write the image to the empty, seekable *file*. *root* is the path modules will be found under."""
+    verified = compiled.verified
+    modules: "dict[str, ModuleEntry]" = {}
+    members: "dict[str, MemberEntry]" = {}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        add = _adder(archive, file)
+        if not compiled.reasons:
+            for folder in sorted(compiled.table.folders):
+                archive.writestr(zipfile.ZipInfo(f"{folder}/", _EPOCH), b"")
+            for path in verified.files:
+                data = verified.read(path)
+                members[path] = (add(path, data), len(data), zlib.crc32(data))
+        for key, (kind, name) in compiled.table.modules.items():
+            modules[key] = (kind, 0, 0, 0, name)
+            if code := compiled.codes.get(name):
+                # Give all code in it the name it has once mounted, for tracebacks; as importlib does for moved files.
+                _imp._fix_co_filename(code, os.path.join(root, *name.split("/")))  # type: ignore[attr-defined]  # noqa: SLF001
+                blob = marshal.dumps(code)
+                header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + bytes(8)
+                at = add(f"{name}c", header + blob) + len(header)
+                modules[key] = (kind, at, len(blob), zlib.crc32(blob), name)
+        tables = []
+        for name, table in (("modules", (modules, compiled.table.folders)), ("members", members)):
+            data = marshal.dumps(table)
+            tables += [add(f".remote_wheel/{name}", data), len(data), zlib.crc32(data)]
+        archive.comment = TRAILER.pack(MAGIC, *tables)
+
+
+def _adder(archive: zipfile.ZipFile, file: BinaryIO) -> Callable[[str, bytes], int]:
+    """Return a function that adds a stored member and returns the offset of its data."""
+
+    def add(name: str, data: bytes) -> int:
+        archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+        return file.tell() - len(data)  # stored, and a seekable file needs no descriptor behind the data
+
+    return add
+
+
+def _compile(source: bytes, path: str, optimize: int) -> CodeType | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel's author's, not the user's
+        try:
+            code = compile(source, path, "exec", dont_inherit=True, optimize=optimize)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+            return None
+    return code

@@ -1,0 +1,120 @@
+"""In memory or unpacked: the static rule that decides it, measured over 190 real wheels.
+
+A pure wheel is imported from its image unless its code looks for files by path. Guessing wrong towards memory
+breaks silently (a template that is "not there"), guessing wrong towards disk costs some inodes, so doubt unpacks.
+docs/decisions/0004-in-memory-or-unpacked.md has the measurements.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Final
+
+_NATIVE: Final = re.compile(r"\.(so(\.\d+)*|pyd|dylib|dll)$")
+_NOT_DATA: Final = re.compile(
+    r"(\.(py|pyi|pyx|pxd|pxi|c|cc|cpp|h|hpp)|(^|/)py\.typed|(^|/)(licen[cs]es?|copying|notice|authors)[^/]*)$",
+    re.I,
+)
+_TEST_PARTS: Final = frozenset(("test", "tests", "testing", "examples", "docs", "benchmarks", "conftest.py"))
+# Names by which code gets at the place a module came from …
+_PATHY: Final = frozenset(
+    "__file__ __path__ getfile getsourcefile submodule_search_locations co_filename pkg_resources resource_filename"
+    .split()
+)  # fmt: skip
+# … and names by which it then touches files.
+_FILE_ACCESS: Final = frozenset(
+    "open listdir scandir glob iglob walk iterdir exists isfile isdir is_file is_dir stat read_text read_bytes CDLL"
+    " LoadLibrary Popen run_path FileSystemLoader spec_from_file_location add_dll_directory rglob loadtxt"
+    .split()
+)  # fmt: skip
+_RESOURCES: Final = frozenset(("importlib.resources", "importlib_resources", "get_data"))
+
+
+@dataclass(slots=True)
+class Scan:
+    """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must."""
+
+    _reasons: dict[str, None] = field(default_factory=dict)
+    _data: str = ""
+    _uses_resources: bool = False
+    _uses_file: bool = False
+
+    def add_path(self, path: str) -> None:
+        """Take note of a file by its name."""
+        top = path.partition("/")[0]
+        if top.endswith((".dist-info", ".data")):
+            return
+        if _NATIVE.search(path):
+            self._reasons.setdefault(f"native code: {path}")
+        elif not self._data and not _NOT_DATA.search(path):
+            self._data = path
+
+    def add_module(self, path: str, source: bytes, code: CodeType | None) -> None:
+        """Take note of what a module's code names; tests are not looked at."""
+        if not _TEST_PARTS.isdisjoint(path.split("/")) or path.rpartition("/")[2].startswith("test_"):
+            return
+        names = set(_names_of(code)) if code else set()
+        if "importlib" in names and "resources" in names or not _RESOURCES.isdisjoint(names):
+            self._uses_resources = True
+        if "__file__" in names:
+            self._uses_file = True
+            if b"__file__" in source and _reads_own_file(source):
+                self._reasons.setdefault(f"{path} reads its own __file__")
+                return
+        pathy = _PATHY & names or ({"__spec__.origin"} if {"__spec__", "origin"} <= names else set())
+        if pathy and (access := _FILE_ACCESS & names):
+            self._reasons.setdefault(f"{path} uses {min(pathy)} and {min(access)}")
+
+    def add_entry_points(self, text: str) -> None:
+        """Take note of the entry points: pytest rewrites the assertions of a plugin only where its file exists."""
+        if "[pytest11]" in text:
+            self._reasons.setdefault("it has a pytest plugin")
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it must be unpacked; empty where it can stay in memory."""
+        if self._data and not (self._uses_resources and not self._uses_file):
+            return (*self._reasons, f"it ships data: {self._data}")
+        return tuple(self._reasons)
+
+
+def _names_of(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_of(constant)
+        elif isinstance(constant, str) and constant in ("__file__", "__path__"):
+            yield constant
+
+
+def _reads_own_file(source: bytes) -> bool:
+    """Whether `__file__` is read as a bare name outside an ``if __name__ == "__main__"`` block."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return any(isinstance(node, ast.Name) and node.id == "__file__" for node in _walk_outside_main([tree]))
+
+
+def _walk_outside_main(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.If) and _is_main_guard(node.test):
+            todo += node.orelse
+        else:
+            todo += ast.iter_child_nodes(node)
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+        and len(test.comparators) == 1
+        and isinstance(test.comparators[0], ast.Constant)
+        and test.comparators[0].value == "__main__"
+    )

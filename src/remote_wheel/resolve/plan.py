@@ -1,0 +1,104 @@
+"""A plan: the exact files that satisfy the requirements, who asked for each, and nothing that needs a network."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from remote_wheel.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """One distribution of a plan. `version` is PEP 440's normal form, `name` PEP 503's.
+
+    `wanted_by` has (who, requirement) for each that asked; who is "you" for the caller. `needs` are names of
+    other pins. `installed_at` is the dist-info folder of an installed distribution that is used as it is.
+    """
+
+    name: str
+    version: str
+    filename: str = ""
+    url: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    size_bytes: int | None = None
+    index: str = ""
+    installed_at: str = ""
+    needs: tuple[str, ...] = ()
+    wanted_by: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Pins in an order in which each comes before what it needs (cycles cut), roots first."""
+
+    requirements: tuple[str, ...]
+    pins: tuple[Pin, ...]
+
+    def __getitem__(self, name: str) -> Pin:
+        """Return the pin of project *name* (normalised); raise UsageError where the plan has none."""
+        for pin in self.pins:
+            if pin.name == name:
+                return pin
+        have = ", ".join(pin.name for pin in self.pins)
+        raise UsageError(message=f"the plan has no {name!r}", way_out=f"It has {have}.")
+
+    @property
+    def roots(self) -> tuple[Pin, ...]:
+        """The pins that the caller asked for, in that order."""
+        return tuple(pin for pin in self.pins if any(who == "you" for who, _ in pin.wanted_by))
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of the wheels' sizes as far as the index states them."""
+        return sum(pin.size_bytes or 0 for pin in self.pins if not pin.installed_at)
+
+    def tree(self) -> str:
+        """Return the dependency tree as text; a repeated branch is drawn once."""
+        return "\n".join(self._tree_lines())
+
+    def explain(self, name: str) -> str:
+        """Return why project *name* is in the plan, at this version, from where."""
+        pin = self[name.lower().replace("_", "-")]
+        origin = f"installed at {pin.installed_at}" if pin.installed_at else f"{pin.filename} from {pin.index}"
+        asked = "\n".join(f"  {who} {'require' if who == 'you' else 'requires'} {text}" for who, text in pin.wanted_by)
+        return f"{pin.name} {pin.version} ({origin})\n{asked}"
+
+    def _tree_lines(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for root in self.roots:
+            yield str(root)
+            yield from self._branches(root, "", seen)
+
+    def _branches(self, pin: Pin, indent: str, seen: set[str]) -> Iterator[str]:
+        if pin.name in seen:
+            return
+        seen.add(pin.name)
+        by_name = {each.name: each for each in self.pins}
+        for at, name in enumerate(pin.needs, 1):
+            is_last = at == len(pin.needs)
+            again = " (above)" if name in seen and by_name[name].needs else ""
+            yield f"{indent}{'└── ' if is_last else '├── '}{by_name[name]}{again}"
+            yield from self._branches(by_name[name], indent + ("    " if is_last else "│   "), seen)
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan as JSON values, for the helper process and the boot record."""
+    return {
+        "requirements": list(plan.requirements),
+        "pins": [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins],
+    }
+
+
+def plan_from_json(value: Mapping[str, Any]) -> Plan:
+    """Undo plan_to_json."""
+    pins = []
+    for raw in value["pins"]:
+        lists = {
+            "needs": tuple(raw["needs"]),
+            "wanted_by": tuple((who, text) for who, text in raw["wanted_by"]),
+        }
+        pins.append(Pin(**{**raw, **lists}))
+    return Plan(requirements=tuple(value["requirements"]), pins=tuple(pins))

@@ -1,0 +1,234 @@
+"""What the PubGrub core asks while it decides: versions, dependencies and the order of decisions."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+from nab_resolver.resolver import BaseProvider
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName, canonicalize_name
+
+from remote_wheel.errors import InvalidMetadata
+from remote_wheel.index.candidates import Listing, Release
+from remote_wheel.index.target import Target
+from remote_wheel.resolve.ranges import ReleaseSet
+from remote_wheel.spec.metadata import CoreMetadata
+from remote_wheel.spec.requirement import project_of
+
+_UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
+
+
+class Catalog(Protocol):
+    """Where a resolution gets its facts. Network failures raise FetchError; they never look like an empty answer."""
+
+    def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
+        """Return the listings of *projects*, fetched at once; an unknown project's has no releases."""
+
+    def metadata(self, release: Release) -> CoreMetadata:
+        """Return the core metadata of *release*. Raises InvalidMetadata."""
+
+    def expect(self, release: Release) -> None:
+        """Take note that the metadata of *release* will probably be asked for next."""
+
+
+class Node(NamedTuple):
+    """What the solver decides about: a project, or one extra of it (a virtual project of the same version)."""
+
+    project: NormalizedName
+    extra: str | None
+
+    def __str__(self) -> str:
+        return f"{self.project}[{self.extra}]" if self.extra else self.project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which releases are taken among those that fit."""
+
+    pre: bool = False
+    prefer_installed: bool = True
+    preferred: Mapping[NormalizedName, str] = field(default_factory=dict)  # versions this process has mounted
+
+
+class Provider(BaseProvider[Node, Release]):
+    """Answer the solver from a catalogue, for one resolution."""
+
+    def __init__(self, catalog: Catalog, target: Target, policy: Policy) -> None:
+        self._catalog, self._target, self._policy = catalog, target, policy
+        self.listings: dict[NormalizedName, Listing] = {}
+        self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
+        self.unusable: dict[Release, str] = {}
+        self._order: dict[Node, int] = {}
+        self._masks: dict[tuple[NormalizedName, str], int] = {}
+        self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
+        self._admitted_yanked: set[Release] = set()
+        self._pre_named: set[NormalizedName] = set()
+
+    # --- roots ---------------------------------------------------------------------------------------------
+
+    def register_roots(self, requirements: Iterable[Requirement]) -> list[tuple[Node, ReleaseSet, Requirement]]:
+        """Load the roots' listings, note what they opt in to, and return the solver's root clauses in order."""
+        wanted = list(requirements)
+        self._load([project_of(requirement) for requirement in wanted])
+        for requirement in wanted:
+            project = project_of(requirement)
+            # PEP 440: a specifier that names a pre-release opts in to pre-releases.
+            if requirement.specifier.prereleases:
+                self._pre_named.add(project)
+            if _is_pin(requirement.specifier):
+                self._admitted_yanked.update(
+                    release
+                    for release in self.listings[project].releases
+                    if release.yanked is not None and requirement.specifier.contains(release.version, True)
+                )
+        return [
+            (node, releases, requirement) for requirement in wanted for node, releases in self._clauses(requirement)
+        ]
+
+    # --- nab-resolver's provider protocol ------------------------------------------------------------------
+
+    def choose_version(self, package: Node, version_range: Any) -> Release | None:
+        """Pick the preferred release: mounted, installed, newest final, newest pre-release."""
+        releases = self.listings[package.project].releases
+        mask = version_range.mask & ((1 << len(releases)) - 1)
+        if not mask:
+            return None
+        allowed = [release for release in reversed(releases) if mask >> release.bit & 1]
+        return self._preferred(package.project, allowed)
+
+    def has_satisfying_version(self, package: Node, version_range: Any) -> bool:
+        """Whether choose_version would find one."""
+        return bool(version_range.mask & ((1 << len(self.listings[package.project].releases)) - 1))
+
+    def get_dependencies(self, package: Node, version: Release) -> dict[Node, ReleaseSet]:
+        """Return what *version* of *package* needs; an unusable release needs the impossible."""
+        key = (package, version)
+        if key not in self._dependencies:
+            self._dependencies[key] = self._find_dependencies(package, version)
+        return self._dependencies[key]
+
+    def prioritize(
+        self,
+        package: Node,
+        version_range: Any,
+        conflict_counts: Mapping[Node, int],
+        culprit_counts: Mapping[Node, int] | None = None,
+    ) -> tuple[int, int, int]:
+        """Decide troubled packages first, culprits last, then the closest pinned, then breadth first."""
+        releases = self.listings[package.project].releases
+        left = (version_range.mask & ((1 << len(releases)) - 1)).bit_count()
+        bucket = -1 if left <= 1 else (left.bit_length() - 1) // 5
+        if conflict_counts.get(package, 0) >= 5:
+            tier = 0
+        else:
+            tier = 2 if culprit_counts and culprit_counts.get(package, 0) >= 5 else 1
+        return tier, bucket, self._order[package]
+
+    def widen_decision(self, package: Node, version: Release) -> None:
+        """Keep the exact release: bits leave no holes to merge."""
+
+    # --- how ------------------------------------------------------------------------------------------------
+
+    def _preferred(self, project: NormalizedName, allowed: list[Release]) -> Release:
+        mounted = self._policy.preferred.get(project)
+        for release in allowed:
+            if str(release.version) == mounted:
+                return release
+        if self._policy.prefer_installed:
+            for release in allowed:
+                if release.installed_at:
+                    return release
+        if self._policy.pre or project in self._pre_named:
+            return allowed[0]
+        return next((release for release in allowed if not release.version.is_prerelease), allowed[0])
+
+    def _load(self, projects: Iterable[NormalizedName]) -> None:
+        missing = [project for project in dict.fromkeys(projects) if project not in self.listings]
+        for listing in self._catalog.listings(missing) if missing else ():
+            self.listings[listing.project] = listing
+
+    def _clauses(self, requirement: Requirement) -> Iterator[tuple[Node, ReleaseSet]]:
+        """Yield the requirement as clauses: on the project and on each extra, with the same releases."""
+        project = project_of(requirement)
+        releases = ReleaseSet(self._mask(project, requirement.specifier))
+        extras = sorted(canonicalize_name(extra) for extra in requirement.extras)
+        for node in (Node(project, None), *(Node(project, extra) for extra in extras)):
+            self._order.setdefault(node, len(self._order))
+            yield node, releases
+
+    def _mask(self, project: NormalizedName, specifier: SpecifierSet) -> int:
+        key = (project, str(specifier))
+        if key not in self._masks:
+            is_pin = _is_pin(specifier)
+            self._masks[key] = sum(
+                1 << release.bit
+                for release in self.listings[project].releases
+                # PEP 592: a yanked release is used only where it is pinned exactly.
+                if (release.yanked is None or is_pin or release in self._admitted_yanked)
+                and specifier.contains(release.version, prereleases=True)
+            )
+        return self._masks[key]
+
+    def _find_dependencies(self, package: Node, release: Release) -> dict[Node, ReleaseSet]:
+        try:
+            metadata = self.metadata_of(release)
+        except InvalidMetadata as error:
+            return self._refuse(package, release, str(error))
+        if metadata.requires_python and not self._target.admits_python(metadata.requires_python):
+            return self._refuse(package, release, f"requires Python {metadata.requires_python}")
+        requirements = list(self.applicable(metadata, package.extra))
+        if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
+            return self._refuse(package, release, f"depends on {direct.name} by URL, which only you may ask for")
+        self._load(project_of(requirement) for requirement in requirements)
+        result: dict[Node, ReleaseSet] = {}
+        if package.extra is not None:
+            result[Node(package.project, None)] = ReleaseSet.singleton(release)
+        for requirement in requirements:
+            for node, releases in self._clauses(requirement):
+                result[node] = result[node] & releases if node in result else releases
+                texts = self.reasons.setdefault((package, node), {})
+                known = texts.get(release)
+                texts[release] = f"{known} and {requirement}" if known else str(requirement)
+        self._expect(result)
+        return result
+
+    def applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Requirement]:
+        """Yield the requirements whose markers hold here for *extra*; an extra yields only what it adds."""
+        for requirement in metadata.requires:
+            marker = requirement.marker
+            holds_bare = marker is None or marker.evaluate({**self._target.environment, "extra": ""})
+            if extra is None:
+                if holds_bare:
+                    yield requirement
+            elif not holds_bare and marker and marker.evaluate({**self._target.environment, "extra": extra}):
+                yield requirement
+
+    def metadata_of(self, release: Release) -> CoreMetadata:
+        """Return the metadata of *release*, known beforehand or from the catalogue."""
+        return release.metadata or self._catalog.metadata(release)
+
+    def _is_direct(self, project: NormalizedName) -> bool:
+        listing = self.listings.get(project)
+        return bool(listing and any(r.metadata and not r.installed_at for r in listing.releases))
+
+    def _refuse(self, package: Node, release: Release, reason: str) -> dict[Node, ReleaseSet]:
+        self.unusable[release] = reason
+        impossible = Node(package.project, _UNUSABLE)
+        self._order.setdefault(impossible, len(self._order))
+        return {impossible: ReleaseSet.empty()}
+
+    def _expect(self, dependencies: Mapping[Node, ReleaseSet]) -> None:
+        for node, releases in dependencies.items():
+            release = self.choose_version(node, releases)
+            if release and release.metadata is None:
+                self._catalog.expect(release)
+
+
+def _is_pin(specifier: SpecifierSet) -> bool:
+    return any(s.operator in ("==", "===") and not s.version.endswith(".*") for s in specifier)
+
+
+def is_refusal(node: Any) -> bool:
+    """Whether *node* stands for the impossible need of an unusable release."""
+    return isinstance(node, Node) and node.extra == _UNUSABLE

@@ -1,0 +1,143 @@
+"""Settings and limits: frozen values with the unit in each name, and the one function that merges their sources."""
+
+import configparser
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from remote_wheel.errors import UsageError
+
+_KIB, _MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on everything that is read from elsewhere; the precedent for each number stands beside it."""
+
+    page_bytes: int = 256 * _MIB  # the largest JSON project pages in the wild are near 60 MB
+    metadata_bytes: int = 16 * _MIB  # a METADATA embeds the README; the largest seen is under 2 MB
+    download_bytes: int = 4096 * _MIB  # CUDA builds of torch are near 3 GB
+    unpacked_bytes: int = 16 * 1024 * _MIB  # what those unpack to, doubled
+    member_bytes: int = 4096 * _MIB  # one shared library of such a build is over 1 GB
+    members: int = 200_000  # the fullest real wheels hold some 50,000 files
+    ratio: int = 1032  # DEFLATE can't do better than 1032:1 (RFC 1951), so more is a lie about sizes
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 30.0  # between two packets; pip waits 15 s, uv 30 s
+    total_timeout_s: float = 1800.0  # for one file, so that a drip-feeding server can't hold us for ever
+    retries: int = 3  # as uv
+    redirects: int = 10
+    parallel_requests: int = 16  # uv opens 50, pip 1; more than 16 gained nothing on a 50 Mbit link
+    resolver_rounds: int = 200_000  # nab-resolver's own default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one request is carried out. Field names are the options' names, everywhere."""
+
+    index_url: str
+    extra_index_urls: tuple[str, ...] = ()
+    offline: bool = False
+    refresh: bool = False
+    pre: bool = False
+    prefer_installed: bool = True
+    freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The simple indexes in the order asked: the first that has a project owns it."""
+        return tuple(dict.fromkeys((*self.extra_index_urls, self.index_url)))
+
+
+_MERGED = tuple(f.name for f in fields(Settings) if f.name != "limits")
+_TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
+
+
+def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Merge *arguments* (by option name; None means not given) over the environment over the defaults.
+
+    Raises UsageError for an unknown option or an environment value of the wrong form.
+    """
+    unknown = sorted(set(arguments) - set(_MERGED))
+    if unknown:
+        raise UsageError(message=f"unknown option {unknown[0]!r}", way_out=f"Options are: {', '.join(_MERGED)}.")
+    values: dict[str, Any] = {}
+    for name in _MERGED:
+        given = arguments.get(name)
+        if given is None:
+            given = _from_environment(name, environ)
+        if given is not None:
+            values[name] = tuple(given) if name == "extra_index_urls" else given
+    if "index_url" not in values:
+        values["index_url"] = find_default_index(environ)
+    return Settings(**values)
+
+
+def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
+    variable = f"REMOTE_WHEEL_{name.upper()}"
+    text = environ.get(variable)
+    if text is None:
+        return None
+    if name == "index_url":
+        return text
+    if name == "extra_index_urls":
+        return tuple(text.split())
+    if name == "freshness_s":
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(message=f"{variable}={text!r} is not a number of seconds") from None
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise UsageError(message=f"{variable}={text!r} is neither true nor false", way_out="Use 1 or 0.")
+
+
+def find_default_index(environ: Mapping[str, str]) -> str:
+    """Find the index that this machine's other tools use: uv's setting, pip's, pip's files, pip's built-in."""
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
+        if url := environ.get(variable):
+            return url
+    for path in reversed(tuple(pip_config_files(environ))):
+        if url := _read_pip_index_url(path):
+            return url
+    from pip._internal.models.index import PyPI  # no public name exists; held by tests/test_settings.py
+
+    return str(PyPI.simple_url)
+
+
+def pip_config_files(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield pip's configuration files, weakest first, as https://pip.pypa.io documents their precedence."""
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:  # pip's own way to switch all of them off
+        return
+    home = Path.home()
+    if sys.platform == "win32":
+        yield Path(environ.get("PROGRAMDATA", "C:/ProgramData"), "pip", "pip.ini")
+        yield Path(environ.get("APPDATA", home), "pip", "pip.ini")
+    else:
+        for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep):
+            yield Path(folder, "pip", "pip.conf")
+        yield Path("/etc/pip.conf")
+        yield home / ".pip" / "pip.conf"
+        yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "pip", "pip.conf")
+    yield Path(sys.prefix, "pip.ini" if sys.platform == "win32" else "pip.conf")
+    if named:
+        yield Path(named)
+
+
+def _read_pip_index_url(path: Path) -> str | None:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, configparser.Error):
+        return None  # pip's file, pip's problem: it is not there, or pip itself complains about it
+    for section in ("install", "global"):
+        for key in ("index-url", "index_url"):
+            if parser.has_option(section, key):
+                return parser.get(section, key).strip() or None
+    return None

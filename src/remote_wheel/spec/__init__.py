@@ -1,0 +1,1 @@
+"""The standards: requirements, digests, sources and core metadata as values. Pure."""

@@ -1,0 +1,194 @@
+"""The store's rooms: archives, images, trees, pages, metadata and boot records. docs/reference/store.md draws them."""
+
+import hashlib
+import json
+import mmap
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import filelock
+import installer
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelSource
+
+from remote_wheel.errors import StoreError
+from remote_wheel.store.files import (
+    Staged,
+    make_private_folder,
+    read_file,
+    staged,
+    staged_file,
+    staged_folder,
+    write_file,
+)
+
+_TAG: Final = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# This folder is a cache of remote_wheel and can be deleted at any time; see https://bford.info/cachedir/\n"
+)
+_ROOMS: Final = ("archives", "images", "trees", "pages", "metadata", "urls", "boot", "locks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What a server said, kept for revalidation and for times without a network. Times in seconds since the epoch."""
+
+    url: str
+    content_type: str
+    etag: str
+    last_modified: str
+    fetched_at_s: float
+    max_age_s: float | None
+    sha256: str
+
+
+class Store:
+    """One cache folder. Every method that writes is safe beside other threads and processes."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.folder = folder
+        self._root = folder / version
+        make_private_folder(folder)
+        if not (folder / "CACHEDIR.TAG").exists():
+            write_file(folder / "CACHEDIR.TAG", _TAG)
+        for room in _ROOMS:
+            make_private_folder(self._root / room)
+
+    # --- archives: the bytes as they were fetched, named by their digest -------------------------------------
+
+    def open_archive(self, sha256: str) -> memoryview | None:
+        """Map the archive with that digest; it is hashed again, and a damaged one counts as not there."""
+        try:
+            with self._archive(sha256).open("rb") as file:
+                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError):  # not there, or empty
+            return None
+        return view if hashlib.sha256(view).hexdigest() == sha256 else None
+
+    def new_archive(self) -> AbstractContextManager[Staged]:
+        """Return the context of a file to receive an archive into; it is kept under the digest given as `keep_as`."""
+        return staged(self._root / "archives")
+
+    def _archive(self, sha256: str) -> Path:
+        return self._root / "archives" / sha256
+
+    # --- images and trees: what mounting needs ---------------------------------------------------------------
+
+    def image_path(self, key: str, interpreter: str) -> Path:
+        """Return where the image of archive *key* is for an interpreter's cache tag and optimisation."""
+        room = self._root / "images" / interpreter
+        make_private_folder(room)
+        return room / f"{key}.zip"
+
+    def tree_path(self, key: str) -> Path:
+        """Return where archive *key* is unpacked."""
+        return self._root / "trees" / key
+
+    def new_image(self, path: Path) -> AbstractContextManager[BinaryIO]:
+        """Return the context of a file that becomes the image at *path*."""
+        return staged_file(path)
+
+    def unpack(self, key: str, source: WheelSource) -> Path:
+        """Unpack *source* with `installer`, once, and return the folder; the caller holds the archive's lock."""
+        tree = self.tree_path(key)
+        if not tree.is_dir():
+            with staged_folder(tree) as staging:
+                schemes = dict.fromkeys(("purelib", "platlib"), str(staging))
+                destination = SchemeDictionaryDestination(schemes, interpreter="", script_kind="posix")
+                if source.distribution:
+                    installer.install(source, destination, {"INSTALLER": b"remote_wheel\n"})
+                else:  # a source tree that does not say what it is has no dist-info to write a RECORD into
+                    for (path, _, _), stream, is_executable in source.get_contents():
+                        destination.write_file("purelib", path, stream, is_executable)
+        return tree
+
+    def read_facts(self, image: Path) -> dict[str, Any] | None:
+        """Return what was noted of the archive when its image was made; None where either is not there or not whole."""
+        data = read_file(image.with_suffix(".facts"))
+        digest, _, body = (data or b"").partition(b"\n")
+        if not image.is_file() or hashlib.sha256(body).hexdigest() != digest.decode("ascii", "replace"):
+            return None
+        facts: dict[str, Any] = json.loads(body)
+        return facts
+
+    def write_facts(self, image: Path, facts: Mapping[str, Any]) -> None:
+        """Note *facts* (JSON values) of the archive; written after its image, so they say that it is done."""
+        body = json.dumps(facts).encode()
+        write_file(image.with_suffix(".facts"), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+    # --- answers of servers ----------------------------------------------------------------------------------
+
+    def read_answer(self, room: str, url: str) -> tuple[StoredAnswer, bytes] | None:
+        """Return what was kept of *url* in *room*; a damaged entry counts as not there."""
+        data = read_file(self._root / room / _key(url))
+        if data is None:
+            return None
+        head, _, body = data.partition(b"\n")
+        try:
+            answer = StoredAnswer(**json.loads(head))
+        except (ValueError, TypeError):
+            return None
+        return (answer, body) if hashlib.sha256(body).hexdigest() == answer.sha256 else None
+
+    def write_answer(self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str) -> StoredAnswer:
+        """Keep what a server answered to *key_url*; *url* is where redirects led, already redacted."""
+        directives = _cache_control(headers.get("cache-control", ""))
+        answer = StoredAnswer(
+            url=url,
+            content_type=headers.get("content-type", ""),
+            etag=headers.get("etag", ""),
+            last_modified=headers.get("last-modified", ""),
+            fetched_at_s=time.time(),
+            max_age_s=_max_age(directives),
+            sha256=hashlib.sha256(body).hexdigest(),
+        )
+        if "no-store" not in directives:  # RFC 9111 section 5.2.2.5
+            write_file(self._root / room / _key(key_url), json.dumps(asdict(answer)).encode() + b"\n" + body)
+        return answer
+
+    def read_metadata(self, key: str) -> bytes | None:
+        """Return a METADATA file kept under *key*, checked by the digest it was kept with."""
+        data = read_file(self._root / "metadata" / _key(key))
+        digest, _, body = (data or b"").partition(b"\n")
+        return body if hashlib.sha256(body).hexdigest() == digest.decode("ascii", "replace") else None
+
+    def write_metadata(self, key: str, body: bytes) -> None:
+        """Keep a METADATA file."""
+        digest = hashlib.sha256(body).hexdigest().encode()
+        write_file(self._root / "metadata" / _key(key), digest + b"\n" + body)
+
+    def write_record(self, key: str, data: bytes) -> None:
+        """Write the boot record *key*."""
+        write_file(self._root / "boot" / key, data)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock on making *name*, between processes and threads; waits for who has it."""
+        path = self._root / "locks" / f"{_key(name)}.lock"
+        try:
+            with filelock.FileLock(path, mode=0o600):
+                yield
+        except (PermissionError, NotImplementedError) as error:
+            raise StoreError(path=str(path), reason=str(error)) from error
+
+
+def _key(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _cache_control(header: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in header.lower().split(","))
+    return {name.strip(): value.strip().strip('"') for name, _, value in pairs if name.strip()}
+
+
+def _max_age(directives: Mapping[str, str]) -> float | None:
+    if "no-cache" in directives or "no-store" in directives:
+        return 0.0
+    try:
+        return max(0.0, float(directives["max-age"]))
+    except (KeyError, ValueError):
+        return None

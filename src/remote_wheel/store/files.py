@@ -1,0 +1,129 @@
+"""Files that appear whole or not at all, in a folder that only this user can write."""
+
+import mmap
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from remote_wheel.errors import StoreError
+
+_NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make *path* and what is above it; raise StoreError unless it is a real folder that only its owner can write."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise StoreError(path=str(path), reason=error.strerror or str(error)) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise StoreError(path=str(path), reason="it is a link or a file, not a folder")
+    if os.name == "posix":
+        if status.st_uid != os.geteuid():
+            raise StoreError(path=str(path), reason=f"it belongs to user {status.st_uid}")
+        if status.st_mode & 0o022:
+            raise StoreError(path=str(path), reason=f"others can write it (mode {stat.S_IMODE(status.st_mode):04o})")
+
+
+class Staged:
+    """A new file that takes the name `keep_as` when its context ends well, and vanishes without one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.keep_as = ""
+
+    def restart(self) -> None:
+        """Forget what was written, because a transfer starts over."""
+        self.file.seek(0)
+        self.file.truncate()
+
+    def contents(self) -> memoryview:
+        """Map what was written so far."""
+        self.file.flush()
+        if not self.file.seek(0, os.SEEK_END):
+            return memoryview(b"")
+        return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+@contextmanager
+def staged(folder: Path, hint: str = "incoming") -> Iterator[Staged]:
+    """Yield a new file in *folder*, synced and renamed at the end. Raises StoreError where the disk refuses."""
+    staging = _staging_name(folder / hint)
+    try:
+        descriptor = os.open(staging, _NEW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                new = Staged(file)
+                yield new
+                file.flush()
+                if new.keep_as:
+                    os.fsync(file.fileno())
+            if new.keep_as:
+                os.replace(staging, folder / new.keep_as)
+        finally:
+            staging.unlink(missing_ok=True)
+        sync_folder(folder)
+    except OSError as error:
+        raise StoreError(path=str(folder / hint), reason=error.strerror or str(error)) from error
+
+
+@contextmanager
+def staged_file(destination: Path) -> Iterator[BinaryIO]:
+    """Yield a new file that becomes *destination*."""
+    with staged(destination.parent, destination.name) as new:
+        yield new.file
+        new.keep_as = destination.name
+
+
+@contextmanager
+def staged_folder(destination: Path) -> Iterator[Path]:
+    """Yield a new folder beside *destination*; on success it takes that name, else it is removed."""
+    staging = _staging_name(destination)
+    try:
+        staging.mkdir(mode=0o700)
+        try:
+            yield staging
+            os.rename(staging, destination)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        sync_folder(destination.parent)
+    except OSError as error:
+        raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
+
+
+def write_file(destination: Path, data: bytes) -> None:
+    """Write *data* to *destination*, whole or not at all."""
+    with staged_file(destination) as file:
+        file.write(data)
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return the file's contents, None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(path=str(path), reason=error.strerror or str(error)) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename in *path* durable; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _staging_name(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name[:32]}.{os.getpid()}.{secrets.token_hex(8)}.tmp")

@@ -1,0 +1,1 @@
+"""Untrusted bytes become a verified distribution here, and only here. Pure."""

@@ -1,0 +1,195 @@
+"""The binary distribution format (PEP 427 and its successors), checked in one pass."""
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from typing import Final
+
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from remote_wheel.errors import InvalidWheel, RecordMismatch
+from remote_wheel.settings import Limits
+from remote_wheel.spec.digest import STRONG, check_digests
+from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
+from remote_wheel.verify.archive import Archive
+
+# PEP 427: RECORD can't hold its own hash, and the signature files are made after it.
+_UNRECORDED: Final = ("RECORD", "RECORD.jws", "RECORD.p7s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A distribution that passed. Made by verify_wheel, verify_tree and verify_module alone.
+
+    `files` maps a path below the import root to the archive's member, or to bytes where a file was derived
+    (a source tree's METADATA). `left_out` names members that are no part of the import root (scripts, headers).
+    """
+
+    sha256: str
+    filename: str
+    archive: Archive | None
+    files: Mapping[str, str | bytes]
+    dist_info: str = ""
+    metadata: CoreMetadata | None = None
+    left_out: tuple[str, ...] = ()
+    tags: frozenset[Tag] = field(default_factory=frozenset)
+
+    def read(self, path: str) -> bytes:
+        """Return the contents of the file at *path* below the import root."""
+        member = self.files[path]
+        if isinstance(member, bytes):
+            return member
+        assert self.archive is not None  # a programming error: names of members without an archive
+        return self.archive.read(member)
+
+    def is_executable(self, path: str) -> bool:
+        """Whether the archive marks the file as executable."""
+        member = self.files[path]
+        return isinstance(member, str) and self.archive is not None and self.archive.members[member].is_executable
+
+
+def verify_wheel(
+    data: bytes | memoryview,
+    *,
+    filename: str,
+    sha256: str,
+    limits: Limits,
+    metadata_digests: Mapping[str, str] | None = None,
+) -> Verified:
+    """Check every rule on the wheel *data* and return it as Verified.
+
+    *sha256* is the digest of *data*, computed (and compared with what was stated) by the caller as it received it.
+    *metadata_digests* are what the index said of the METADATA file (PEP 658). Raises VerificationError or
+    InvalidMetadata.
+    """
+    name, version, tags = parse_filename(filename)
+    archive = Archive(data, subject=filename, limits=limits)
+    dist_info = _find_dist_info(archive, filename, name, version)
+    _check_wheel_file(_read_required(archive, f"{dist_info}/WHEEL", filename), filename)
+    raw_metadata = _read_required(archive, f"{dist_info}/METADATA", filename)
+    if metadata_digests:
+        check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
+    metadata = parse_metadata(raw_metadata, subject=filename)
+    check_identity(metadata, name, version, subject=filename)
+    _check_record(archive, dist_info, filename)
+    files, left_out = _layout(archive, dist_info, filename)
+    return Verified(
+        sha256=sha256,
+        filename=filename,
+        archive=archive,
+        files=files,
+        dist_info=dist_info,
+        metadata=metadata,
+        left_out=left_out,
+        tags=tags,
+    )
+
+
+def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
+    """Return project, version and tags of a wheel's file name; raise InvalidWheel where it has another form."""
+    try:
+        name, version, _build, tags = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion) as error:
+        raise InvalidWheel(subject=filename, reason=f"its file name: {error}") from error
+    return name, version, tags
+
+
+def _find_dist_info(archive: Archive, filename: str, name: NormalizedName, version: Version) -> str:
+    tops = {member.partition("/")[0] for member in archive.members}
+    found = sorted(top for top in tops if top.endswith(".dist-info"))
+    if len(found) != 1:
+        have = ", ".join(found) or "none"
+        raise InvalidWheel(subject=filename, reason=f"it must have exactly one .dist-info folder and has {have}")
+    stem = found[0].removesuffix(".dist-info")
+    dist_name, _, dist_version = stem.rpartition("-")
+    try:
+        is_own = canonicalize_name(dist_name) == name and Version(dist_version) == version
+    except InvalidVersion:
+        is_own = False
+    if not is_own:
+        raise InvalidWheel(subject=filename, reason=f"its {found[0]} folder is of another project or version")
+    return found[0]
+
+
+def _read_required(archive: Archive, member: str, filename: str) -> bytes:
+    if member not in archive.members:
+        raise InvalidWheel(subject=filename, reason=f"it has no {member}")
+    return archive.read(member)
+
+
+def _check_wheel_file(raw: bytes, filename: str) -> None:
+    version = BytesHeaderParser().parsebytes(raw).get("Wheel-Version", "").strip()
+    # PEP 427: "a wheel installer should … fail if the major version is greater".
+    if version.partition(".")[0] != "1":
+        raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
+
+
+def _check_record(archive: Archive, dist_info: str, filename: str) -> None:
+    """Compare RECORD and members both ways; raise RecordMismatch with every problem found."""
+    problems: list[tuple[str, str]] = []
+    rows: dict[str, tuple[str, str]] = {}
+    for path, digest, size in _record_rows(_read_required(archive, f"{dist_info}/RECORD", filename), filename):
+        if path in rows:
+            problems.append((path, "listed twice"))
+        rows[path] = (digest, size)
+    unrecorded = {f"{dist_info}/{name}" for name in _UNRECORDED}
+    for name, member in archive.members.items():
+        if member.is_folder or name in unrecorded:
+            continue
+        if name not in rows:
+            problems.append((name, "not listed in RECORD"))
+        elif fault := _record_fault(archive, name, *rows[name]):
+            problems.append((name, fault))
+    problems += [(path, "listed but missing") for path in rows if path not in archive.members]
+    if problems:
+        raise RecordMismatch(subject=filename, problems=tuple(sorted(problems)))
+
+
+def _record_rows(raw: bytes, filename: str) -> Iterator[tuple[str, str, str]]:
+    try:
+        for row in csv.reader(io.StringIO(raw.decode("utf-8"), newline="")):
+            if not row:
+                continue
+            path, digest, size = row
+            yield path, digest, size
+    except (ValueError, csv.Error) as error:
+        raise InvalidWheel(subject=filename, reason=f"its RECORD can't be read: {error}") from error
+
+
+def _record_fault(archive: Archive, name: str, stated: str, size: str) -> str | None:
+    algorithm, _, expected = stated.partition("=")
+    if algorithm not in STRONG:
+        return "no SHA-256 or better in RECORD" if stated else "no hash in RECORD"
+    if size and size != str(archive.members[name].size_bytes):
+        return f"{archive.members[name].size_bytes} bytes where RECORD says {size}"
+    digest = hashlib.new(algorithm, archive.read(name)).digest()
+    actual = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return None if actual == expected.rstrip("=") else f"{algorithm} is {actual} where RECORD says {expected}"
+
+
+def _layout(archive: Archive, dist_info: str, filename: str) -> tuple[dict[str, str | bytes], tuple[str, ...]]:
+    """Map import paths to members: purelib and platlib of the .data folder join the root (PEP 427)."""
+    data = f"{dist_info.removesuffix('.dist-info')}.data/"
+    files: dict[str, str | bytes] = {}
+    left_out: list[str] = []
+    for name in _file_names(archive):
+        path = name
+        if name.startswith(data):
+            scheme, _, path = name.removeprefix(data).partition("/")
+            if scheme not in ("purelib", "platlib"):
+                left_out.append(name)
+                continue
+        if path in files:
+            raise InvalidWheel(subject=filename, reason=f"{path} is there twice, at the root and in {data}")
+        files[path] = name
+    return files, tuple(left_out)
+
+
+def _file_names(archive: Archive) -> Iterable[str]:
+    return (name for name, member in archive.members.items() if not member.is_folder)
