@@ -23,8 +23,8 @@ class RemoteWheelError(Exception):
 
     def __init_subclass__(cls) -> None:
         """Collect the annotated facts of the class and of its bases."""
-        own = tuple(name for name in cls.__dict__.get("__annotations__", None) or cls.__annotations__)
-        cls._facts = tuple(dict.fromkeys((*cls._facts, *(name for name in own if not name.startswith("_")))))
+        own = tuple(name for name in cls.__annotations__ if not name.startswith("_"))
+        cls._facts = tuple(dict.fromkeys((*cls._facts, *own)))
 
     if not TYPE_CHECKING:
 
@@ -62,8 +62,7 @@ class RemoteWheelError(Exception):
 def rebuild_error(name: str, facts: "dict[str, Any]") -> RemoteWheelError:
     """Make the error *name* of this module again from its facts, lists turned back into tuples."""
     cls = globals()[name]
-    error = cls(**{key: _as_tuples(value) for key, value in facts.items()})
-    return error  # type: ignore[no-any-return]  # looked up by name: the class is only known at run time
+    return cls(**{key: _as_tuples(value) for key, value in facts.items()})  # type: ignore[no-any-return]  # by name
 
 
 def _as_tuples(value: "Any") -> "Any":

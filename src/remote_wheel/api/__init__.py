@@ -43,8 +43,10 @@ def require(
 
     *module* names the module of a single requirement where its project's name doesn't (scikit-learn: sklearn).
     *options* (index_url, extra_index_urls, offline, refresh, pre, prefer_installed) override the environment
-    variables REMOTE_WHEEL_… of the same name. The mounts last as long as the process. Raises RemoteWheelError: ResolutionError, FetchError, VerificationError, MountError, NotCached
-    and others of remote_wheel.errors; and whatever the imported module itself raises.
+    variables REMOTE_WHEEL_… of the same name. The mounts last as long as the process.
+
+    Raises RemoteWheelError: ResolutionError, FetchError, VerificationError, MountError, NotCached and others of
+    remote_wheel.errors; and whatever the imported module itself raises.
     """
     _check_requirements(requirements, module)
     record, _ = _boot("require", requirements, _checked(options), cache_dir)

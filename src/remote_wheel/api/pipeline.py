@@ -23,7 +23,7 @@ from remote_wheel.errors import InvalidMetadata, ResolutionError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
-from remote_wheel.index.target import Target, target_of_this_machine
+from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.mount import boot
 from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
@@ -273,7 +273,7 @@ class _Run:
         self._store.write_facts(path, facts)
         return facts
 
-    # --- which module a subject stands for -----------------------------------------------------------------------------
+    # --- which module a subject stands for ---------------------------------------------------------------
 
     def _subjects(self, plan: Plan) -> Iterator[Pin]:
         if self._request.action == "mount":

@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="remote-wheel",
-        description="Import packages straight from wheels: resolved, verified, mounted in memory. Nothing is installed.",
+        description="Import packages straight from wheels: resolved, verified, mounted. Nothing is installed.",
     )
     parser.add_argument("--version", action="version", version=f"remote-wheel {version('remote_wheel')}")
     parser.set_defaults(verbose=False)

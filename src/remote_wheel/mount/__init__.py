@@ -1,1 +1,1 @@
-"""The warm path, an island: it imports nothing of the package but itself, and nothing the interpreter lacks at start."""
+"""The warm path, an island: it imports nothing of the package but itself, and nothing heavier than mmap."""

@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
-    from importlib.resources.abc import ResourceReader
     from types import CodeType, ModuleType
     from typing import Any
 
@@ -70,8 +69,8 @@ class ImageLoader(SourceFileLoader):
         blob = self.root.image.read(at, size, crc) if size else None
         if blob is None:
             path = self.get_filename(fullname)
-            return self.source_to_code(self.get_data(path), path)  # type: ignore[no-any-return]  # frozen, untyped
-        code: CodeType = marshal.loads(blob)
+            return self.source_to_code(self.get_data(path), path)
+        code: CodeType = marshal.loads(blob)  # noqa: S302  # checked as it was read
         _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]  # noqa: SLF001  # the cache may have moved
         return code
 
@@ -94,10 +93,10 @@ class ImageLoader(SourceFileLoader):
     def set_data(self, path: str, data: "Any", *, _mode: int = 0o666) -> None:
         """Write nothing: the image is complete, and nobody writes into a mount."""
 
-    def get_resource_reader(self, fullname: str) -> "ResourceReader | None":
+    def get_resource_reader(self, name: "str | None" = None) -> "Any":
         """Return the reader behind importlib.resources."""
         if self.root.is_unpacked:
-            return super().get_resource_reader(fullname)  # type: ignore[no-any-return,misc]  # stock FileReader
+            return super().get_resource_reader(name)
         from remote_wheel.mount.views import ImageReader
 
         return ImageReader(self.root, self.path)

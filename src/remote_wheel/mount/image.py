@@ -19,7 +19,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
 MODULE: "Final" = 0
 PACKAGE: "Final" = 1
@@ -64,17 +64,18 @@ class Image:
         self.modules, self.folders = self._load(at, size, crc)
         self._members: "tuple[int, int, int] | dict[str, MemberEntry]" = tuple(members)
 
-    def _load(self, at: int, size: int, crc: int) -> "object":
+    def _load(self, at: int, size: int, crc: int) -> "Any":
         blob = self.view[at : at + size]
         if zlib.crc32(blob) != crc:
             raise DamagedImage(self.path)
-        return marshal.loads(blob)
+        return marshal.loads(blob)  # noqa: S302  # checked just above
 
     @property
     def members(self) -> "dict[str, MemberEntry]":
         """The table of files, read when first asked for."""
         if isinstance(self._members, tuple):
-            self._members = self._load(*self._members)
+            members: dict[str, MemberEntry] = self._load(*self._members)
+            self._members = members
         return self._members
 
     def read(self, at: int, size: int, crc: int) -> "memoryview | None":

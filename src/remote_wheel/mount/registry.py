@@ -58,7 +58,7 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
             if root.uses == 0 and _roots.pop(root.path, None) is root:
                 gone += _unload(root)
         if not _roots and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)  # type: ignore[arg-type]  # a finder without find_module is one
+            sys.meta_path.remove(_finder)
             sys.path_hooks.remove(_hook)
     return gone
 
@@ -85,9 +85,9 @@ def _open(entry: "dict[str, Any]") -> Root:
 def _install() -> None:
     if _finder in sys.meta_path:
         return
-    stock = _frozen_importlib_external.PathFinder  # type: ignore[attr-defined]  # the frozen module has no stub
+    stock = _frozen_importlib_external.PathFinder
     at = sys.meta_path.index(stock) if stock in sys.meta_path else len(sys.meta_path)
-    sys.meta_path.insert(at, _finder)  # type: ignore[arg-type]  # a finder without find_module is one
+    sys.meta_path.insert(at, _finder)
     sys.path_hooks.insert(0, _hook)
 
 

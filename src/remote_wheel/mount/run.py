@@ -112,7 +112,7 @@ def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
         return _run_code(request)
     except SystemExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # what the program raises is shown as python shows it
         return _show(error)
 
 
@@ -164,7 +164,6 @@ def _new_main() -> "ModuleType":
     """Put a clean module in the place of ours as ``__main__``, so that pickles and spawned children find theirs."""
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
-    main.__dict__["__annotations__"] = {}
     sys.modules["__main__"] = main
     return main
 

@@ -59,8 +59,8 @@ def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
 def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
     """Write the image to the empty, seekable *file*. *root* is the path modules will be found under."""
     verified = compiled.verified
-    modules: "dict[str, ModuleEntry]" = {}
-    members: "dict[str, MemberEntry]" = {}
+    modules: dict[str, ModuleEntry] = {}
+    members: dict[str, MemberEntry] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         add = _adder(archive, file)
         if not compiled.reasons:

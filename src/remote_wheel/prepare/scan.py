@@ -37,6 +37,7 @@ class Scan:
     """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must."""
 
     _reasons: dict[str, None] = field(default_factory=dict)
+    _native: str = ""
     _data: str = ""
     _uses_resources: bool = False
     _uses_file: bool = False
@@ -47,7 +48,7 @@ class Scan:
         if top.endswith((".dist-info", ".data")):
             return
         if _NATIVE.search(path):
-            self._reasons.setdefault(f"native code: {path}")
+            self._native = self._native or path
         elif not self._data and not _NOT_DATA.search(path):
             self._data = path
 
@@ -56,7 +57,7 @@ class Scan:
         if not _TEST_PARTS.isdisjoint(path.split("/")) or path.rpartition("/")[2].startswith("test_"):
             return
         names = set(_names_of(code)) if code else set()
-        if "importlib" in names and "resources" in names or not _RESOURCES.isdisjoint(names):
+        if ("importlib" in names and "resources" in names) or not _RESOURCES.isdisjoint(names):
             self._uses_resources = True
         if "__file__" in names:
             self._uses_file = True
@@ -75,9 +76,10 @@ class Scan:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it must be unpacked; empty where it can stay in memory."""
-        if self._data and not (self._uses_resources and not self._uses_file):
-            return (*self._reasons, f"it ships data: {self._data}")
-        return tuple(self._reasons)
+        native = (f"native code: {self._native}",) if self._native else ()
+        needs_data = self._data and (self._uses_file or not self._uses_resources)
+        data = (f"it ships data: {self._data}",) if needs_data else ()
+        return (*native, *self._reasons, *data)
 
 
 def _names_of(code: CodeType) -> Iterator[str]:

@@ -20,8 +20,8 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: 
     edges: dict[tuple[Node, Node], dict[Release, None]] = defaultdict(dict)
     for leaf in leaves:
         if leaf.cause is IncompatibilityCause.DEPENDENCY:
-            parent, child, releases = _edge(leaf, provider)
-            edges[parent, child].update(dict.fromkeys(releases))
+            parent, child, ruled_out = _edge(leaf, provider)
+            edges[parent, child].update(dict.fromkeys(ruled_out))
     for (parent, child), releases in edges.items():
         chains += _sentences(parent, child, list(releases), provider)
     concerned = dict.fromkeys(child.project for _, child in edges if not is_refusal(child))

@@ -14,6 +14,7 @@ import filelock
 import installer
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelSource
+from installer.utils import Scheme
 
 from remote_wheel.errors import StoreError
 from remote_wheel.store.files import (
@@ -103,7 +104,7 @@ class Store:
                     installer.install(source, destination, {"INSTALLER": b"remote_wheel\n"})
                 else:  # a source tree that does not say what it is has no dist-info to write a RECORD into
                     for (path, _, _), stream, is_executable in source.get_contents():
-                        destination.write_file("purelib", path, stream, is_executable)
+                        destination.write_file(Scheme("purelib"), path, stream, is_executable)
         return tree
 
     def read_facts(self, image: Path) -> dict[str, Any] | None:

@@ -114,10 +114,10 @@ class Archive:
         if disk or cd_disk or here != total:
             self._refuse("", "it is split over several disks")
         end = at
-        has_locator = at >= _LOCATOR64.size and self._data[at - _LOCATOR64.size :][:4] == b"PK\x06\x07"
+        has_locator = at >= _LOCATOR64.size and bytes(self._data[at - _LOCATOR64.size :][:4]) == b"PK\x06\x07"
         if has_locator:
             total, size, start, end = self._read_end64(at, (total, size, start))
-        elif _MAX16 == total or _MAX32 in (size, start):
+        elif total == _MAX16 or _MAX32 in (size, start):
             self._refuse("", "it needs a Zip64 end record and has none")
         if start + size != end:
             self._refuse("", "its central directory does not end where its end record says")
