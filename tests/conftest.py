@@ -1,0 +1,69 @@
+"""What every test has: an environment of its own, a loopback index, and fresh interpreters."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import LoopbackIndex, serve
+
+_FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_", "PYTHON", "XDG_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what the machine sets, and give the test a home and a cache of its own."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) or name.lower() in _PROXIES:
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("REMOTE_WHEEL_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """The cache folder of the test; made by the first request."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackIndex]:
+    """An empty index, which is the default one of the test's processes."""
+    with serve(LoopbackIndex()) as running:
+        monkeypatch.setenv("REMOTE_WHEEL_INDEX_URL", running.url)
+        yield running
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Python:
+    """Run code, or arguments, in a fresh interpreter; fails the test on a wrong exit code."""
+
+    def run(code: str = "", *arguments: str, expect: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *(["-c", textwrap.dedent(code)] if code else []), *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **environ}, timeout=120
+        )
+        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def remote_wheel(python: Python) -> Python:
+    """Run the command line."""
+
+    def run(*arguments: str, expect: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        return python("", "-P", "-m", "remote_wheel", *arguments, expect=expect, **environ)
+
+    return run

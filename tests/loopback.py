@@ -1,0 +1,225 @@
+"""A real simple index on loopback, with switches for what real servers lack, that counts what it is asked."""
+
+import hashlib
+import html
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+from fixtures.wheels import make_wheel
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass
+class IndexedFile:
+    """A file of the index and what its page says of it."""
+
+    filename: str
+    data: bytes
+    metadata: bytes = b""
+    requires_python: str = ""
+    yanked: str | None = None
+    sha256: str = ""  # what the page states; empty: the truth
+
+
+@dataclass
+class LoopbackIndex:
+    """The index. Change its fields before or between requests."""
+
+    speaks_json: bool = True
+    has_metadata: bool = True
+    has_ranges: bool = True
+    has_hashes: bool = True
+    has_etag: bool = True
+    cache_control: str = ""
+    user: str = ""  # "user:password" demands basic authentication
+    files: dict[str, list[IndexedFile]] = field(default_factory=dict)
+    extra: dict[str, bytes] = field(default_factory=dict)  # path → content
+    statuses: dict[str, int] = field(default_factory=dict)  # path → status answered instead
+    redirects: dict[str, str] = field(default_factory=dict)  # path → Location
+    cut: dict[str, int] = field(default_factory=dict)  # path → bytes after which the connection is closed
+    hang_s: float = 0.0
+    requests: list[tuple[str, int]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/simple/"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def add(self, name: str, version: str, files: Any = None, **recipe: Any) -> IndexedFile:
+        """Add a wheel by recipe; `requires_python`, as in the real world, goes to page and METADATA."""
+        yanked, sha256 = recipe.pop("yanked", None), recipe.pop("sha256", "")
+        filename, data = make_wheel(name, version, files, **recipe)
+        return self.add_file(
+            name, filename, data, requires_python=recipe.get("requires_python", ""), yanked=yanked, sha256=sha256
+        )
+
+    def add_file(self, name: str, filename: str, data: bytes, **facts: Any) -> IndexedFile:
+        """Add any file to the project's page."""
+        file = IndexedFile(filename, data, _metadata_of(data) if filename.endswith(".whl") else b"", **facts)
+        self.files.setdefault(name.lower().replace("_", "-"), []).append(file)
+        return file
+
+    def file_url(self, file: IndexedFile) -> str:
+        return f"{self.root}files/{file.filename}"
+
+    def count(self, part: str = "") -> int:
+        """Return how many requests had *part* in their path."""
+        return sum(part in path for path, _ in self.requests)
+
+    def pages(self) -> int:
+        return self.count("/simple/")
+
+    def wheels(self) -> int:
+        return sum(path.endswith(".whl") for path, _ in self.requests)
+
+    def metadata_files(self) -> int:
+        return self.count(".metadata")
+
+    def json_page(self, project: str) -> bytes:
+        files = []
+        for file in self.files[project]:
+            entry: dict[str, Any] = {
+                "filename": file.filename,
+                "url": f"../../files/{file.filename}",
+                "hashes": {"sha256": file.sha256 or hashlib.sha256(file.data).hexdigest()} if self.has_hashes else {},
+                "size": len(file.data),
+            }
+            if file.requires_python:
+                entry["requires-python"] = file.requires_python
+            if file.yanked is not None:
+                entry["yanked"] = file.yanked or True
+            if self.has_metadata and file.metadata:
+                entry["core-metadata"] = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
+            files.append(entry)
+        return json.dumps({"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}).encode()
+
+    def html_page(self, project: str) -> bytes:
+        rows = []
+        for file in self.files[project]:
+            digest = file.sha256 or hashlib.sha256(file.data).hexdigest()
+            fragment = f"#sha256={digest}" if self.has_hashes else ""
+            attributes = f' data-requires-python="{html.escape(file.requires_python)}"' if file.requires_python else ""
+            attributes += f' data-yanked="{file.yanked}"' if file.yanked else " data-yanked" * (file.yanked == "")
+            if self.has_metadata and file.metadata:
+                attributes += f' data-core-metadata="sha256={hashlib.sha256(file.metadata).hexdigest()}"'
+            rows.append(f'<a href="../../files/{file.filename}{fragment}"{attributes}>{file.filename}</a><br>')
+        return ("<!DOCTYPE html><html><body>" + "\n".join(rows) + "</body></html>").encode()
+
+    def find(self, path: str, accept: str) -> tuple[bytes, str] | None:
+        """Return (content, content type) of a path."""
+        if path in self.extra:
+            return self.extra[path], "application/octet-stream"
+        parts = path.strip("/").split("/")
+        if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.files:
+            if self.speaks_json and "json" in accept:
+                return self.json_page(parts[1]), JSON
+            return self.html_page(parts[1]), "text/html; charset=utf-8"
+        if parts[0] == "files" and len(parts) == 2:
+            for file in (file for files in self.files.values() for file in files):
+                if parts[1] == file.filename:
+                    return file.data, "application/octet-stream"
+                if parts[1] == f"{file.filename}.metadata" and self.has_metadata:
+                    return file.metadata, "application/octet-stream"
+        return None
+
+
+def _metadata_of(data: bytes) -> bytes:
+    import io
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return next((archive.read(n) for n in archive.namelist() if n.endswith(".dist-info/METADATA")), b"")
+    except zipfile.BadZipFile:
+        return b""
+
+
+@contextmanager
+def serve(index: LoopbackIndex) -> Iterator[LoopbackIndex]:
+    """Serve *index* on a free port of 127.0.0.1 until the context ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = unquote(self.path.partition("?")[0])
+            status = self._answer(path)
+            with lock:
+                index.requests.append((path, status))
+
+        def _answer(self, path: str) -> int:
+            if index.hang_s:
+                threading.Event().wait(index.hang_s)
+            if index.user:
+                import base64
+
+                expected = "Basic " + base64.b64encode(index.user.encode()).decode()
+                if self.headers.get("Authorization") != expected:
+                    return self._send(401, b"", {})
+            if path in index.redirects:
+                return self._send(302, b"", {"Location": index.redirects[path]})
+            if path in index.statuses:
+                return self._send(index.statuses[path], b"", {})
+            found = index.find(path, self.headers.get("Accept", ""))
+            if found is None:
+                return self._send(404, b"", {})
+            body, content_type = found
+            headers = {"Content-Type": content_type}
+            if index.cache_control:
+                headers["Cache-Control"] = index.cache_control
+            if index.has_etag:
+                headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+                if self.headers.get("If-None-Match") == headers["ETag"]:
+                    return self._send(304, b"", headers)
+            asked = self.headers.get("Range", "")
+            if asked and index.has_ranges and path.endswith(".whl"):
+                first, _, last = asked.removeprefix("bytes=").partition("-")
+                start = int(first) if first else max(0, len(body) - int(last))
+                end = min(int(last), len(body) - 1) if first and last else len(body) - 1
+                headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+                return self._send(206, body[start : end + 1], headers)
+            return self._send(200, body, headers, cut=index.cut.get(path))
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> int:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if status != 304:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if cut is None else body[:cut])
+            if cut is not None:
+                self.close_connection = True
+            return status
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a client that went away is what some tests are about
+
+    lock = threading.Lock()
+    server = Server(("127.0.0.1", 0), Handler)
+    index.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield index
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
