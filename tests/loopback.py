@@ -1,5 +1,6 @@
 """A real simple index on loopback, with switches for what real servers lack, that counts what it is asked."""
 
+import base64
 import hashlib
 import html
 import json
@@ -145,75 +146,80 @@ def _metadata_of(data: bytes) -> bytes:
         return b""
 
 
+class _Handler(BaseHTTPRequestHandler):
+    index: LoopbackIndex
+    lock: threading.Lock
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = unquote(self.path.partition("?")[0])
+        status = self._answer(path)
+        with self.lock:
+            self.index.requests.append((path, status))
+
+    def _answer(self, path: str) -> int:
+        if self.index.hang_s:
+            threading.Event().wait(self.index.hang_s)
+        if self.index.user:
+            expected = "Basic " + base64.b64encode(self.index.user.encode()).decode()
+            if self.headers.get("Authorization") != expected:
+                return self._send(401, b"", {})
+        if path in self.index.redirects:
+            return self._send(302, b"", {"Location": self.index.redirects[path]})
+        if path in self.index.statuses:
+            return self._send(self.index.statuses[path], b"", {})
+        return self._answer_file(path)
+
+    def _answer_file(self, path: str) -> int:
+        found = self.index.find(path, self.headers.get("Accept", ""))
+        if found is None:
+            return self._send(404, b"", {})
+        body, content_type = found
+        headers = {"Content-Type": content_type}
+        if self.index.cache_control:
+            headers["Cache-Control"] = self.index.cache_control
+        if self.index.has_etag:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+            if self.headers.get("If-None-Match") == headers["ETag"]:
+                return self._send(304, b"", headers)
+        if "Range" in self.headers and self.index.has_ranges and path.endswith(".whl"):
+            return self._answer_range(body, headers)
+        return self._send(200, body, headers, cut=self.index.cut.get(path))
+
+    def _answer_range(self, body: bytes, headers: dict[str, str]) -> int:
+        first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(0, len(body) - int(last))
+        end = min(int(last), len(body) - 1) if first and last else len(body) - 1
+        headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+        return self._send(206, body[start : end + 1], headers)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> int:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if cut is None else body[:cut])
+        if cut is not None:
+            self.close_connection = True
+        return status
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that went away is what some tests are about
+
+
 @contextmanager
 def serve(index: LoopbackIndex) -> Iterator[LoopbackIndex]:
     """Serve *index* on a free port of 127.0.0.1 until the context ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            path = unquote(self.path.partition("?")[0])
-            status = self._answer(path)
-            with lock:
-                index.requests.append((path, status))
-
-        def _answer(self, path: str) -> int:
-            if index.hang_s:
-                threading.Event().wait(index.hang_s)
-            if index.user:
-                import base64
-
-                expected = "Basic " + base64.b64encode(index.user.encode()).decode()
-                if self.headers.get("Authorization") != expected:
-                    return self._send(401, b"", {})
-            if path in index.redirects:
-                return self._send(302, b"", {"Location": index.redirects[path]})
-            if path in index.statuses:
-                return self._send(index.statuses[path], b"", {})
-            found = index.find(path, self.headers.get("Accept", ""))
-            if found is None:
-                return self._send(404, b"", {})
-            body, content_type = found
-            headers = {"Content-Type": content_type}
-            if index.cache_control:
-                headers["Cache-Control"] = index.cache_control
-            if index.has_etag:
-                headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-                if self.headers.get("If-None-Match") == headers["ETag"]:
-                    return self._send(304, b"", headers)
-            asked = self.headers.get("Range", "")
-            if asked and index.has_ranges and path.endswith(".whl"):
-                first, _, last = asked.removeprefix("bytes=").partition("-")
-                start = int(first) if first else max(0, len(body) - int(last))
-                end = min(int(last), len(body) - 1) if first and last else len(body) - 1
-                headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-                return self._send(206, body[start : end + 1], headers)
-            return self._send(200, body, headers, cut=index.cut.get(path))
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> int:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            if status != 304:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body if cut is None else body[:cut])
-            if cut is not None:
-                self.close_connection = True
-            return status
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # a client that went away is what some tests are about
-
-    lock = threading.Lock()
-    server = Server(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"index": index, "lock": threading.Lock()}))
     index.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

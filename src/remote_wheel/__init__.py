@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from remote_wheel import errors as errors
     from remote_wheel.api import Mount, explain, mount, prefetch, require, resolve
     from remote_wheel.errors import RemoteWheelError
-    from remote_wheel.resolve.plan import Pin, Plan
+    from remote_wheel.resolution.plan import Pin, Plan
 
 __all__ = [
     "Mount",
@@ -25,8 +25,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Mount", "explain", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"),
-    "Pin": "remote_wheel.resolve.plan",
-    "Plan": "remote_wheel.resolve.plan",
+    "Pin": "remote_wheel.resolution.plan",
+    "Plan": "remote_wheel.resolution.plan",
     "RemoteWheelError": "remote_wheel.errors",
 }
 

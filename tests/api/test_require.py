@@ -249,7 +249,6 @@ def test_first_index_that_has_the_project_owns_it(app: LoopbackIndex, python: Py
     with serve(LoopbackIndex()) as other:
         other.add("helper", "1.1", {"helper.py": "VERSION = 'other'\n"}, extras=["colour"])
         code = f"import remote_wheel; print(remote_wheel.require('app', extra_index_urls=[{other.url!r}]).helper)"
-        app.files["app"][1].data  # paint comes with app's own index
         done = python(code, expect=1)
         assert "paint" in done.stderr  # helper 1.1 of the other index has no such dependency, so app's import fails
         other.statuses["/simple/helper/"] = 503

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any, TypedDict, Unpack
 
-    from remote_wheel.mount.finder import Root
-    from remote_wheel.resolve.plan import Plan
+    from remote_wheel.mounts.finder import Root
+    from remote_wheel.resolution.plan import Plan
 
     class Options(TypedDict, total=False):
         """The options every verb takes; docs/reference/api.md has the table."""
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         prefer_installed: bool | None
 
 
-from remote_wheel.mount import boot, registry
-from remote_wheel.mount.boot import cache_folder
-from remote_wheel.mount.image import DamagedImage
+from remote_wheel.mounts import boot, registry
+from remote_wheel.mounts.boot import cache_folder
+from remote_wheel.mounts.image import DamagedImage
 
 OPTION_NAMES = ("index_url", "extra_index_urls", "offline", "refresh", "pre", "prefer_installed")
 __all__ = ["Mount", "cache_folder", "explain", "mount", "prefetch", "require", "resolve"]
@@ -88,7 +88,7 @@ def resolve(
 ) -> "Plan":
     """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does."""
     from remote_wheel.api.cold import ask
-    from remote_wheel.resolve.plan import plan_from_json
+    from remote_wheel.resolution.plan import plan_from_json
 
     _check_requirements(requirements, None)
     request = _request("resolve", requirements, _checked(options), cache_folder(cache_dir), "")
@@ -102,7 +102,7 @@ def prefetch(
 ) -> "Plan":
     """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
     from remote_wheel.api.cold import ask
-    from remote_wheel.resolve.plan import plan_from_json
+    from remote_wheel.resolution.plan import plan_from_json
 
     _check_requirements(requirements, None)
     cache, given = cache_folder(cache_dir), _checked(options)

@@ -66,7 +66,7 @@ class IndexCatalog:
         self.fresh_until_s = float("inf")
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
 
-    # --- resolve.provider.Catalog ----------------------------------------------------------------------------
+    # --- resolution.provider.Catalog ----------------------------------------------------------------------------
 
     def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
         """Return the projects' listings, their pages fetched at once."""

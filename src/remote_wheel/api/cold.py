@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remote_wheel.errors import HelperFailed, rebuild_error
-from remote_wheel.mount import registry
+from remote_wheel.mounts import registry
 
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
 _START = "import sys; sys.path.append(sys.argv[1]); from remote_wheel.cli.helper import serve; sys.exit(serve())"

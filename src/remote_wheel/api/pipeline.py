@@ -24,13 +24,13 @@ from remote_wheel.fetch.client import Client
 from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import target_of_this_machine
-from remote_wheel.mount import boot
+from remote_wheel.mounts import boot
 from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.prepare.tree import VerifiedSource
-from remote_wheel.resolve.plan import Pin, Plan, plan_to_json
-from remote_wheel.resolve.provider import Policy
-from remote_wheel.resolve.solve import solve
+from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
+from remote_wheel.resolution.provider import Policy
+from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings, merge_settings
 from remote_wheel.spec.digest import parse_sha256
 from remote_wheel.spec.requirement import parse_requirement, project_of

@@ -1,7 +1,7 @@
 """``run``: mount what a program needs, then become the program."""
 
 from remote_wheel.api import boot_record
-from remote_wheel.mount.run import FLAG, LIST, OPTIONS, RunRequest, parse_run, run_program
+from remote_wheel.mounts.run import FLAG, LIST, OPTIONS, RunRequest, parse_run, run_program
 
 __all__ = ["FLAG", "LIST", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
 

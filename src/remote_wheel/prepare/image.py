@@ -1,4 +1,4 @@
-"""Writing images: compile everything once, decide memory or disk, lay it out as mount.image reads it."""
+"""Writing images: compile everything once, decide memory or disk, lay it out as mounts.image reads it."""
 
 import _imp
 import importlib.util
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from remote_wheel.mount.image import MAGIC, MODULE, PACKAGE, TRAILER
+from remote_wheel.mounts.image import MAGIC, MODULE, PACKAGE, TRAILER
 from remote_wheel.prepare.modules import ModuleTable, find_modules
 from remote_wheel.prepare.scan import Scan
 from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
-    from remote_wheel.mount.image import MemberEntry, ModuleEntry
+    from remote_wheel.mounts.image import MemberEntry, ModuleEntry
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and the source is not looked at again

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from remote_wheel.mount.image import EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
+from remote_wheel.mounts.image import EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
 
 _EXTENSIONS: Final = tuple(sorted(importlib.machinery.EXTENSION_SUFFIXES, key=len, reverse=True))
 # Never mounted over: the standard library, and what the interpreter runs by itself at its start.

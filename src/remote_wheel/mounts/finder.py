@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-    from remote_wheel.mount.image import Image, ModuleEntry
+    from remote_wheel.mounts.image import Image, ModuleEntry
 else:
     ExtensionFileLoader = _frozen_importlib_external.ExtensionFileLoader
     ModuleSpec = _frozen_importlib.ModuleSpec
     SourceFileLoader = _frozen_importlib_external.SourceFileLoader
 
-from remote_wheel.mount import image as kinds
+from remote_wheel.mounts import image as kinds
 
 _SEP = os.sep
 # The interpreter runs these at its start, from wherever they are found: never from a mount.
@@ -97,7 +97,7 @@ class ImageLoader(SourceFileLoader):
         """Return the reader behind importlib.resources."""
         if self.root.is_unpacked:
             return super().get_resource_reader(name)
-        from remote_wheel.mount.views import ImageReader
+        from remote_wheel.mounts.views import ImageReader
 
         return ImageReader(self.root, self.path)
 

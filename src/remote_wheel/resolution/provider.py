@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from remote_wheel.errors import InvalidMetadata
 from remote_wheel.index.candidates import Listing, Release
 from remote_wheel.index.target import Target
-from remote_wheel.resolve.ranges import ReleaseSet
+from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.metadata import CoreMetadata
 from remote_wheel.spec.requirement import project_of
 

@@ -5,7 +5,7 @@ from importlib.resources.abc import Traversable, TraversableResources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from remote_wheel.mount.finder import Root
+    from remote_wheel.mounts.finder import Root
 
 
 class ImageReader(TraversableResources):

@@ -9,7 +9,7 @@ from nab_resolver.types import Incompatibility, IncompatibilityCause
 
 from remote_wheel.errors import Unsatisfiable
 from remote_wheel.index.candidates import Listing, Release
-from remote_wheel.resolve.provider import Node, Provider, is_refusal
+from remote_wheel.resolution.provider import Node, Provider, is_refusal
 
 
 def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: Sequence[str]) -> Unsatisfiable:

@@ -13,10 +13,10 @@ from packaging.version import Version
 from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit
 from remote_wheel.index.candidates import Release, explain_no_match
 from remote_wheel.index.target import Target
-from remote_wheel.resolve.explain import explain_unsatisfiable
-from remote_wheel.resolve.plan import Pin, Plan
-from remote_wheel.resolve.provider import Catalog, Node, Policy, Provider
-from remote_wheel.resolve.ranges import ReleaseSet
+from remote_wheel.resolution.explain import explain_unsatisfiable
+from remote_wheel.resolution.plan import Pin, Plan
+from remote_wheel.resolution.provider import Catalog, Node, Policy, Provider
+from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.requirement import project_of
 
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-from remote_wheel.mount.finder import MountFinder, Root, make_hook
-from remote_wheel.mount.image import Image
+from remote_wheel.mounts.finder import MountFinder, Root, make_hook
+from remote_wheel.mounts.image import Image
 
 _lock = _thread.allocate_lock()
 _roots: "dict[str, Root]" = {}
