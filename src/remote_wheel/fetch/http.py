@@ -1,14 +1,15 @@
 """http and https, by requests: pooled, retried, bounded in size and in total time."""
 
 import ipaddress
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from remote_wheel.errors import (
@@ -62,7 +63,7 @@ class HttpTransport:
                 requests.exceptions.ContentDecodingError,
             ) as error:
                 if not tries_left:
-                    raise NetworkError(url=redact(url), reason=f"the answer broke off ({_root(error)})") from error
+                    raise NetworkError(url=redact(url), reason=f"the answer broke off ({_innermost(error)})") from error
                 tries_left -= 1
             except requests.exceptions.RequestException as error:
                 raise self._translate(url, error) from error
@@ -100,17 +101,21 @@ class HttpTransport:
         return b"".join(chunks)
 
     def _translate(self, url: str, error: requests.exceptions.RequestException) -> NetworkError | ServerError:
-        shown, root = redact(url), _root(error)
-        if isinstance(error, requests.exceptions.Timeout) or isinstance(root, ConnectTimeoutError | TimeoutError):
-            return FetchTimeout(url=shown, reason="the host did not answer in time")
-        if isinstance(root, NameResolutionError):
+        shown, causes = redact(url), tuple(_causes(error))
+        root = causes[-1]
+
+        def has(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(cause, kinds) for cause in causes)
+
+        if has(NameResolutionError):
             return NetworkError(url=shown, reason=f"the host name {urlsplit(url).hostname} can't be resolved")
-        if isinstance(error, requests.exceptions.SSLError):
+        # A refused connection is, in urllib3, a kind of timeout.
+        if has(requests.exceptions.Timeout, ConnectTimeoutError, ReadTimeoutError) and not has(NewConnectionError):
+            return FetchTimeout(url=shown, reason="the host did not answer in time")
+        if has(requests.exceptions.SSLError):
             return NetworkError(url=shown, reason=f"its certificate is not accepted ({root})")
-        if isinstance(error, requests.exceptions.TooManyRedirects):
+        if has(requests.exceptions.TooManyRedirects):
             return ServerError(url=shown, reason=f"more than {self._limits.redirects} redirects")
-        if isinstance(error, requests.exceptions.RetryError):
-            return ServerError(url=shown, reason="the server kept answering with an error")
         return NetworkError(url=shown, reason=_without_url(root, url))
 
 
@@ -131,17 +136,22 @@ def _error_of_status(url: str, status: int, reason: str) -> AccessDenied | Serve
     return (AccessDenied if status in (401, 403, 407) else ServerError)(url=redact(url), reason=text)
 
 
-def _root(error: BaseException) -> BaseException:
-    """Return the innermost cause: urllib3 and requests wrap it in up to four layers."""
-    seen: BaseException = error
-    while True:
-        inner = next((a for a in (getattr(seen, "reason", None), *seen.args) if isinstance(a, BaseException)), None)
-        if inner is None or inner is seen:
-            return seen
-        seen = inner
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what it wraps: urllib3 and requests put the reason into up to four layers."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        inner = (getattr(cause, "reason", None), *cause.args)
+        cause = next((each for each in inner if isinstance(each, BaseException) and each is not cause), None)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    *_, last = _causes(error)
+    return last
 
 
 def _without_url(error: BaseException, url: str) -> str:
-    text = str(error).rpartition(">: ")[2] or type(error).__name__
+    # urllib3 puts the connection's repr in front.
+    text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(error)) or type(error).__name__
     secret = urlsplit(url).netloc.rpartition("@")[0]
     return text.replace(secret, "***") if secret else text
