@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.loopback import LoopbackIndex, serve
 _FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_", "PYTHON", "XDG_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
+COMMAND = str(Path(sysconfig.get_path("scripts"), "remote-wheel"))
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -61,9 +63,9 @@ def python(tmp_path: Path) -> Python:
 
 @pytest.fixture
 def remote_wheel(python: Python) -> Python:
-    """Run the command line."""
+    """Run the command line, as the console script does."""
 
     def run(*arguments: str, expect: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        return python("", "-P", "-m", "remote_wheel", *arguments, expect=expect, **environ)
+        return python("", COMMAND, *arguments, expect=expect, **environ)
 
     return run

@@ -25,6 +25,7 @@ from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.mounts import boot
+from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.prepare.tree import VerifiedSource
@@ -232,8 +233,14 @@ class _Run:
         }
 
     def _facts_of(self, key: str) -> dict[str, Any] | None:
-        facts = self._store.read_facts(self._store.image_path(key, self._interpreter))
-        if facts and facts["reasons"] and not self._store.tree_path(key).is_dir():
+        """Return what is noted of an archive whose image (and tree, where it needs one) is there and whole."""
+        path = self._store.image_path(key, self._interpreter)
+        facts = self._store.read_facts(path)
+        if facts is None or (facts["reasons"] and not self._store.tree_path(key).is_dir()):
+            return None
+        try:
+            Image(str(path))
+        except (OSError, DamagedImage):
             return None
         return facts
 

@@ -150,7 +150,7 @@ def _run_code(request: RunRequest) -> int:
             _set_program_folder("")
             source, filename = sys.stdin.buffer.read(), "<stdin>"
         else:
-            filename = request.target
+            filename = os.path.abspath(request.target)  # as python does since 3.9; argv keeps what was typed
             _set_program_folder(os.path.dirname(os.path.realpath(filename)))
             with open(filename, "rb") as file:
                 source = file.read()

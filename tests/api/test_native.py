@@ -1,0 +1,70 @@
+"""A wheel with a native module, compiled here."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+SOURCE = """
+#include <Python.h>
+static PyObject *answer(PyObject *self, PyObject *args) { return PyLong_FromLong(42); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, ""}, {NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_speed", NULL, -1, methods};
+PyMODINIT_FUNC PyInit__speed(void) { return PyModule_Create(&module); }
+"""
+
+
+@pytest.fixture
+def native(tmp_path: Path, index: LoopbackIndex) -> LoopbackIndex:
+    """An index with a wheel whose extension module was compiled just now."""
+    compiler = shutil.which("cc")
+    assert compiler, "this test compiles an extension module: install a C compiler"
+    (tmp_path / "speed.c").write_text(SOURCE)
+    built = tmp_path / "speed.so"
+    include = f"-I{sysconfig.get_path('include')}"
+    subprocess.run([compiler, "-shared", "-fPIC", include, "-o", built, tmp_path / "speed.c"], check=True)
+    name = f"fast/_speed{sysconfig.get_config_var('EXT_SUFFIX')}"
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tag = f"{version}-{version}-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+    files = {
+        "fast/__init__.py": "from fast._speed import answer\n",
+        name: built.read_bytes(),
+        "fast/_speed.py": "raise ImportError('the extension must win')\n",
+        "fast/bin/tool.sh": "#!/bin/sh\n",
+    }
+    index.add("fast", "1", files, tag=tag, executable=["fast/bin/tool.sh"])
+    return index
+
+
+def test_a_native_wheel_is_unpacked_and_its_extension_loads(native: LoopbackIndex, python: Python) -> None:
+    code = """
+        import os, remote_wheel, importlib.metadata
+        fast = remote_wheel.require("fast")
+        import fast._speed
+        print(fast.answer(), os.path.isfile(fast._speed.__file__), os.path.isfile(fast.__file__))
+        print(os.access(os.path.join(os.path.dirname(fast.__file__), "bin", "tool.sh"), os.X_OK))
+        print(importlib.metadata.version("fast"))
+        print(remote_wheel.explain(fast).splitlines()[-1].split(":")[:2])
+    """
+    expected = ["42 True True", "True", "1", "['  unpacked', ' native code']"]
+    assert python(code).stdout.splitlines() == expected
+    native.requests.clear()
+    assert python(code).stdout.splitlines() == expected
+    assert native.requests == []
+
+
+def test_a_damaged_tree_or_image_is_made_again(native: LoopbackIndex, python: Python, cache: Path) -> None:
+    code = "import remote_wheel; print(remote_wheel.require('fast').answer())"
+    python(code)
+    (tree,) = (cache / "v1" / "trees").iterdir()
+    shutil.rmtree(tree)
+    assert python(code).stdout.strip() == "42"
+    (image,) = (cache / "v1" / "images").rglob("*.zip")
+    image.write_bytes(image.read_bytes()[:-20])
+    assert python(code).stdout.strip() == "42"
