@@ -20,6 +20,7 @@ class RemoteWheelError(Exception):
     """Base of all errors of this package. Facts are keyword arguments and become attributes."""
 
     _facts: "tuple[str, ...]" = ()
+    _hint = ""  # what to try, where it is the same for every case
 
     def __init_subclass__(cls) -> None:
         """Collect the annotated facts of the class and of its bases."""
@@ -43,7 +44,7 @@ class RemoteWheelError(Exception):
     @property
     def hint(self) -> str:
         """What to try, as one or more sentences; empty where nothing helps."""
-        return ""
+        return self._hint
 
     @property
     def detail(self) -> str:
@@ -94,29 +95,25 @@ class UsageError(RemoteWheelError):
 class InvalidRequirement(RemoteWheelError):
     """Raised when a requirement is not PEP 508. Not raised for an unknown project. Retrying never helps."""
 
+    _hint = "Write a requirement as in 'flask>=3' or 'rich[jupyter]==13.7.1'; mount() takes URLs and paths."
+
     requirement: str
     reason: str
 
     def __str__(self) -> str:
         return f"{self.requirement!r} is not a valid requirement: {self.reason}"
 
-    @property
-    def hint(self) -> str:
-        return "Write a requirement as in 'flask>=3' or 'rich[jupyter]==13.7.1'; mount() takes URLs and paths."
-
 
 class InvalidSource(RemoteWheelError):
     """Raised when mount() is given something it can't take. Retrying never helps."""
+
+    _hint = "Give a wheel, a source .zip or a .py file, as an http(s) URL or a local path."
 
     source: str
     reason: str
 
     def __str__(self) -> str:
         return f"can't mount {self.source!r}: {self.reason}"
-
-    @property
-    def hint(self) -> str:
-        return "Give a wheel, a source .zip or a .py file, as an http(s) URL or a local path."
 
 
 # --- the index ---------------------------------------------------------------------------------------------
@@ -129,17 +126,13 @@ class ResolutionError(RemoteWheelError):
 class ProjectNotFound(ResolutionError):
     """Raised when no configured index has the project; never for a network failure."""
 
+    _hint = "Check the spelling, or name the index that has it with index_url= (--index-url)."
+
     project: str
     indexes: "tuple[str, ...]"
-    wanted_by: str = ""
 
     def __str__(self) -> str:
-        by = f", which {self.wanted_by} needs," if self.wanted_by else ""
-        return f"project {self.project!r}{by} was not found on {_names(self.indexes)}"
-
-    @property
-    def hint(self) -> str:
-        return "Check the spelling, or name the index that has it with index_url= (--index-url)."
+        return f"project {self.project!r} was not found on {_names(self.indexes)}"
 
 
 class NoMatchingVersion(ResolutionError):
@@ -168,19 +161,19 @@ class NoMatchingVersion(ResolutionError):
 class OnlySdists(ResolutionError):
     """Raised when the matching releases have source distributions but no wheel at all."""
 
+    _hint = "remote_wheel never runs build scripts: choose a version that has a wheel, or build one and mount it."
+
     requirement: str
     files: "tuple[str, ...]"
 
     def __str__(self) -> str:
         return f"{self.requirement!r} has only source distributions, no wheel: {_names(self.files, 3)}"
 
-    @property
-    def hint(self) -> str:
-        return "remote_wheel never runs build scripts: choose a version that has a wheel, or build one and mount it."
-
 
 class NoCompatibleWheel(ResolutionError):
     """Raised when wheels exist but none fits this interpreter and platform, or its Python version."""
+
+    _hint = "Use an interpreter that a wheel exists for, or ask for another version."
 
     requirement: str
     wheels: "tuple[str, ...]"
@@ -196,16 +189,14 @@ class NoCompatibleWheel(ResolutionError):
         )
 
     @property
-    def hint(self) -> str:
-        return "Use an interpreter that a wheel exists for, or ask for another version."
-
-    @property
     def detail(self) -> str:
         return "\n".join((*(f"wheel: {name}" for name in self.wheels), *(f"fits: {t}" for t in self.fitting_tags)))
 
 
 class Unsatisfiable(ResolutionError):
     """Raised when requirements contradict each other; `chains` is the proof, a sentence each."""
+
+    _hint = "Loosen one of the requirements named, or ask for them in separate environments."
 
     requirements: "tuple[str, ...]"
     chains: "tuple[str, ...]"
@@ -215,10 +206,6 @@ class Unsatisfiable(ResolutionError):
         return f"{_names(self.requirements)} can't be satisfied together: {'; '.join(self.chains[:6])}"
 
     @property
-    def hint(self) -> str:
-        return "Loosen one of the requirements named, or ask for them in separate environments."
-
-    @property
     def detail(self) -> str:
         return "\n".join((*self.chains, *self.notes))
 
@@ -226,19 +213,19 @@ class Unsatisfiable(ResolutionError):
 class ResolutionLimit(ResolutionError):
     """Raised when the resolver gave up within its bounds; it proves nothing. Narrower ranges help."""
 
+    _hint = "Pin some of the requirements closer."
+
     requirements: "tuple[str, ...]"
     reason: str
 
     def __str__(self) -> str:
         return f"gave up resolving {_names(self.requirements)}: {self.reason}"
 
-    @property
-    def hint(self) -> str:
-        return "Pin some of the requirements closer."
-
 
 class InvalidIndexPage(RemoteWheelError):
     """Raised when an index answers with something that is no PEP 503 or PEP 691 page of the project."""
+
+    _hint = "Check that index_url= (--index-url) names the root of a simple index."
 
     url: str
     reason: str
@@ -246,23 +233,17 @@ class InvalidIndexPage(RemoteWheelError):
     def __str__(self) -> str:
         return f"the index page {self.url} can't be used: {self.reason}"
 
-    @property
-    def hint(self) -> str:
-        return "Check that index_url= (--index-url) names the root of a simple index."
-
 
 class InvalidMetadata(RemoteWheelError):
     """Raised when the core metadata of a distribution can't be read or contradicts its file name or index."""
+
+    _hint = "Ask for another version, and tell the project."
 
     subject: str
     reason: str
 
     def __str__(self) -> str:
         return f"{self.subject} has unusable metadata: {self.reason}"
-
-    @property
-    def hint(self) -> str:
-        return "Ask for another version, and tell the project."
 
 
 # --- getting bytes -----------------------------------------------------------------------------------------
@@ -281,33 +262,25 @@ class FetchError(RemoteWheelError):
 class NotFound(FetchError):
     """Raised for a file or page that isn't there (404, 410). Retrying does not help."""
 
-    @property
-    def hint(self) -> str:
-        return "Check the URL; a private file may also look absent without credentials."
+    _hint = "Check the URL; a private file may also look absent without credentials."
 
 
 class AccessDenied(FetchError):
     """Raised for 401, 403 and 407. Never falls through to another index. Credentials help, retrying doesn't."""
 
-    @property
-    def hint(self) -> str:
-        return "Put credentials into ~/.netrc or the URL (https://user:token@host/…)."
+    _hint = "Put credentials into ~/.netrc or the URL (https://user:token@host/…)."
 
 
 class ServerError(FetchError):
     """Raised for a 5xx or another unexpected status after the retries. Retrying later may help."""
 
-    @property
-    def hint(self) -> str:
-        return "Try again later, or use offline=True (--offline) if the cache has all that is needed."
+    _hint = "Try again later, or use offline=True (--offline) if the cache has all that is needed."
 
 
 class NetworkError(FetchError):
     """Raised when the host can't be reached: DNS, refused, reset, TLS. Retrying may help."""
 
-    @property
-    def hint(self) -> str:
-        return "Check the connection, proxy and certificates; offline=True (--offline) uses the cache alone."
+    _hint = "Check the connection, proxy and certificates; offline=True (--offline) uses the cache alone."
 
 
 class FetchTimeout(NetworkError):
@@ -317,9 +290,7 @@ class FetchTimeout(NetworkError):
 class InsecureTransport(FetchError):
     """Raised for plain http to a host that is not this machine, without a hash to hold the content to."""
 
-    @property
-    def hint(self) -> str:
-        return "Use https, or state the content's hash: sha256= or '#sha256=…' at the end of the URL."
+    _hint = "Use https, or state the content's hash: sha256= or '#sha256=…' at the end of the URL."
 
 
 class TooLarge(FetchError):
@@ -350,6 +321,8 @@ class VerificationError(RemoteWheelError):
 class DigestMismatch(VerificationError):
     """Raised when content does not have the hash somebody stated. Retrying helps only after a bad transfer."""
 
+    _hint = "Do not use the file. If the new content is the one you want, state its hash."
+
     subject: str
     stated_by: str
     expected: str
@@ -358,13 +331,11 @@ class DigestMismatch(VerificationError):
     def __str__(self) -> str:
         return f"{self.subject} is not what {self.stated_by} promised: expected {self.expected}, got {self.actual}"
 
-    @property
-    def hint(self) -> str:
-        return "Do not use the file. If the new content is the one you want, state its hash."
-
 
 class UnsafeArchive(VerificationError):
     """Raised when an archive is damaged, or laid out so that two readers could see two things."""
+
+    _hint = "Fetch it again in case the transfer was cut short; otherwise do not use the file."
 
     subject: str
     member: str
@@ -374,13 +345,11 @@ class UnsafeArchive(VerificationError):
         where = f"member {self.member!r}: " if self.member else ""
         return f"{self.subject} is not a well-formed archive: {where}{self.rule}"
 
-    @property
-    def hint(self) -> str:
-        return "Fetch it again in case the transfer was cut short; otherwise do not use the file."
-
 
 class RecordMismatch(VerificationError):
     """Raised when a wheel's RECORD and its files differ; `problems` has one (file, what) for each."""
+
+    _hint = "Do not use the file; ask for another version, and tell the project."
 
     subject: str
     problems: "tuple[tuple[str, str], ...]"
@@ -391,10 +360,6 @@ class RecordMismatch(VerificationError):
         return f"{self.subject} does not match its RECORD: {shown}{more}"
 
     @property
-    def hint(self) -> str:
-        return "Do not use the file; ask for another version, and tell the project."
-
-    @property
     def detail(self) -> str:
         return "\n".join(f"{name}: {what}" for name, what in self.problems)
 
@@ -402,15 +367,13 @@ class RecordMismatch(VerificationError):
 class InvalidWheel(VerificationError):
     """Raised when a well-formed archive breaks the binary distribution format."""
 
+    _hint = "Ask for another version, and tell the project."
+
     subject: str
     reason: str
 
     def __str__(self) -> str:
         return f"{self.subject} is not a valid wheel: {self.reason}"
-
-    @property
-    def hint(self) -> str:
-        return "Ask for another version, and tell the project."
 
 
 # --- mounting ----------------------------------------------------------------------------------------------
@@ -423,6 +386,8 @@ class MountError(RemoteWheelError):
 class AlreadyImported(MountError):
     """Raised when another version of a module is loaded already: Python can't hold both under one name."""
 
+    _hint = "Call require() before the first import of it, restart the process, or ask for the loaded version."
+
     module: str
     project: str
     wanted: str
@@ -434,10 +399,6 @@ class AlreadyImported(MountError):
             f"{self.project} {self.wanted} can't be mounted: module {self.module!r} is already imported, "
             f"version {self.loaded or 'unknown'}, from {self.loaded_from}"
         )
-
-    @property
-    def hint(self) -> str:
-        return "Call require() before the first import of it, restart the process, or ask for the loaded version."
 
 
 class AmbiguousModule(MountError):
@@ -455,18 +416,10 @@ class AmbiguousModule(MountError):
         return f"Name it: module={self.modules[0]!r}." if self.modules else "mount() takes it without importing."
 
 
-class ShadowedName(MountError):
-    """Raised when a distribution would replace a module of the standard library."""
-
-    project: str
-    modules: "tuple[str, ...]"
-
-    def __str__(self) -> str:
-        return f"{self.project} would shadow modules of the standard library: {_names(self.modules)}"
-
-
 class UnknownScript(MountError):
     """Raised when no mounted distribution has the console script asked for."""
+
+    _hint = "Name the distribution that has it with --with."
 
     name: str
     available: "tuple[str, ...]"
@@ -475,13 +428,11 @@ class UnknownScript(MountError):
         have = f"they have {_names(self.available)}" if self.available else "they have none"
         return f"no mounted distribution has a script called {self.name!r}; {have}"
 
-    @property
-    def hint(self) -> str:
-        return "Name the distribution that has it with --with."
-
 
 class StoreError(RemoteWheelError):
     """Raised when the cache folder can't be used: not ours, not writable, full. Another folder helps."""
+
+    _hint = "Name another folder with cache_dir= (--cache-dir) or REMOTE_WHEEL_CACHE_DIR."
 
     path: str
     reason: str
@@ -489,23 +440,17 @@ class StoreError(RemoteWheelError):
     def __str__(self) -> str:
         return f"the cache folder {self.path} can't be used: {self.reason}"
 
-    @property
-    def hint(self) -> str:
-        return "Name another folder with cache_dir= (--cache-dir) or REMOTE_WHEEL_CACHE_DIR."
-
 
 class HelperFailed(RemoteWheelError):
     """Raised when the helper process ended without an answer: a bug of ours, or the system ended it."""
+
+    _hint = "Run again with -v for what it printed; please report it."
 
     reason: str
     output: str = ""
 
     def __str__(self) -> str:
         return f"the helper process failed: {self.reason}"
-
-    @property
-    def hint(self) -> str:
-        return "Run again with -v for what it printed; please report it."
 
     @property
     def detail(self) -> str:

@@ -1,5 +1,6 @@
 """A wheel with a native module, compiled here."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,9 @@ PyMODINIT_FUNC PyInit__speed(void) { return PyModule_Create(&module); }
 def native(tmp_path: Path, index: LoopbackIndex) -> LoopbackIndex:
     """An index with a wheel whose extension module was compiled just now."""
     compiler = shutil.which("cc")
-    assert compiler, "this test compiles an extension module: install a C compiler"
+    if not compiler and not os.environ.get("CI"):
+        pytest.skip("NOT TESTED: native modules; this test compiles one and there is no C compiler")
+    assert compiler, "install a C compiler"
     (tmp_path / "speed.c").write_text(SOURCE)
     built = tmp_path / "speed.so"
     include = f"-I{sysconfig.get_path('include')}"

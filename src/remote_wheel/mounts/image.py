@@ -14,7 +14,6 @@ docs/reference/store.md has the layout byte by byte. Offsets count from the star
 import marshal
 import mmap
 import os
-import struct
 import zlib
 
 TYPE_CHECKING = False
@@ -26,12 +25,24 @@ PACKAGE: "Final" = 1
 EXTENSION: "Final" = 2
 EXTENSION_PACKAGE: "Final" = 3
 
-TRAILER: "Final" = struct.Struct("<4sQIIQII")
-MAGIC: "Final" = b"RWI1"
+_MAGIC: "Final" = b"RWI1"
+_TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
 
 if TYPE_CHECKING:
     ModuleEntry = tuple[int, int, int, int, str]
     MemberEntry = tuple[int, int, int]
+
+
+def make_trailer(modules: "MemberEntry", members: "MemberEntry") -> bytes:
+    """Return the end record's comment: magic, then where the two tables are, six little-endian 64-bit numbers."""
+    return _MAGIC + b"".join(number.to_bytes(8, "little") for number in (*modules, *members))
+
+
+def _read_trailer(trailer: bytes, path: str) -> "tuple[MemberEntry, MemberEntry]":
+    if len(trailer) != _TRAILER_BYTES or trailer[:4] != _MAGIC:
+        raise DamagedImage(path)
+    at, size, crc, at2, size2, crc2 = (int.from_bytes(trailer[i : i + 8], "little") for i in range(4, 52, 8))
+    return (at, size, crc), (at2, size2, crc2)
 
 
 class DamagedImage(Exception):
@@ -53,16 +64,11 @@ class Image:
             raise DamagedImage(path) from None
         finally:
             os.close(descriptor)
-        trailer = self.view[-TRAILER.size :]
-        if len(trailer) < TRAILER.size:
-            raise DamagedImage(path)
-        magic, at, size, crc, *members = TRAILER.unpack(trailer)
-        if magic != MAGIC:
-            raise DamagedImage(path)
+        modules, members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
         self.modules: dict[str, ModuleEntry]
         self.folders: frozenset[str]
-        self.modules, self.folders = self._load(at, size, crc)
-        self._members: "tuple[int, int, int] | dict[str, MemberEntry]" = tuple(members)
+        self.modules, self.folders = self._load(*modules)
+        self._members: "MemberEntry | dict[str, MemberEntry]" = members
 
     def _load(self, at: int, size: int, crc: int) -> "Any":
         blob = self.view[at : at + size]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from remote_wheel.mounts.image import MAGIC, MODULE, PACKAGE, TRAILER
+from remote_wheel.mounts.image import MODULE, PACKAGE, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
 from remote_wheel.prepare.scan import Scan
 from remote_wheel.verify.wheel import Verified
@@ -81,8 +81,8 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
         tables = []
         for name, table in (("modules", (modules, compiled.table.folders)), ("members", members)):
             data = marshal.dumps(table)
-            tables += [add(f".remote_wheel/{name}", data), len(data), zlib.crc32(data)]
-        archive.comment = TRAILER.pack(MAGIC, *tables)
+            tables.append((add(f".remote_wheel/{name}", data), len(data), zlib.crc32(data)))
+        archive.comment = make_trailer(*tables)
 
 
 def _adder(archive: zipfile.ZipFile, file: BinaryIO) -> Callable[[str, bytes], int]:
