@@ -60,10 +60,13 @@ class Scan:
         if ("importlib" in names and "resources" in names) or not _RESOURCES.isdisjoint(names):
             self._uses_resources = True
         if "__file__" in names:
-            self._uses_file = True
-            if b"__file__" in source and _reads_own_file(source):
+            uses = _uses_of_file(source)
+            self._uses_file = self._uses_file or bool(uses)
+            if "own" in uses:
                 self._reasons.setdefault(f"{path} reads its own __file__")
                 return
+            if not uses:
+                names.discard("__file__")
         pathy = _PATHY & names or ({"__spec__.origin"} if {"__spec__", "origin"} <= names else set())
         if pathy and (access := _FILE_ACCESS & names):
             self._reasons.setdefault(f"{path} uses {min(pathy)} and {min(access)}")
@@ -91,13 +94,19 @@ def _names_of(code: CodeType) -> Iterator[str]:
             yield constant
 
 
-def _reads_own_file(source: bytes) -> bool:
-    """Whether `__file__` is read as a bare name outside an ``if __name__ == "__main__"`` block."""
+def _uses_of_file(source: bytes) -> set[str]:
+    """Return "own" and "other" as `__file__` is read as a bare name or of something else.
+
+    An ``if __name__ == "__main__"`` block does not count: nobody runs it by importing.
+    """
     try:
-        tree = ast.parse(source)
+        nodes = list(_walk_outside_main([ast.parse(source)]))
     except (SyntaxError, ValueError):
-        return False
-    return any(isinstance(node, ast.Name) and node.id == "__file__" for node in _walk_outside_main([tree]))
+        return {"other"}
+    own = any(isinstance(node, ast.Name) and node.id == "__file__" for node in nodes)
+    attribute = any(isinstance(node, ast.Attribute) and node.attr == "__file__" for node in nodes)
+    text = any(isinstance(node, ast.Constant) and node.value == "__file__" for node in nodes)
+    return ({"own"} if own else set()) | ({"other"} if attribute or text else set())
 
 
 def _walk_outside_main(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:

@@ -1,0 +1,77 @@
+"""Listings: which files a target can use, and why not."""
+
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists
+from remote_wheel.index.candidates import Installed, Listing, explain_no_match, make_listing
+from remote_wheel.index.page import IndexFile, Page
+from remote_wheel.index.target import target_of_this_machine
+from remote_wheel.spec.metadata import CoreMetadata
+from tests.resolution.fakes import TARGET
+
+THING = canonicalize_name("thing")
+
+
+def listing(*names: str, installed: Installed | None = None, **facts: str) -> Listing:
+    files = tuple(IndexFile(filename=name, url=f"https://index.example/{name}", **facts) for name in names)  # type: ignore[arg-type]
+    return make_listing(THING, Page(project=THING, url="", files=files), TARGET, installed=installed)
+
+
+def test_the_best_wheel_of_each_version_oldest_first() -> None:
+    found = listing(
+        "thing-2-py3-none-any.whl",
+        "thing-1-py3-none-any.whl",
+        "thing-2-cp312-cp312-linux_x86_64.whl",
+        "thing-2-cp311-cp311-linux_x86_64.whl",
+        "thing-10-py2.py3-none-any.whl",
+        "thing-1.tar.gz",
+    )
+    assert [(str(r.version), r.bit, r.file.filename if r.file else "") for r in found.releases] == [
+        ("1", 0, "thing-1-py3-none-any.whl"),
+        ("2", 1, "thing-2-cp312-cp312-linux_x86_64.whl"),
+        ("10", 2, "thing-10-py2.py3-none-any.whl"),
+    ]
+    assert found.left_out == {}
+
+
+def test_reasons() -> None:
+    found = listing(
+        "thing-1.tar.gz", "thing-2-cp311-cp311-win32.whl", "other-3-py3-none-any.whl", "thing.exe", "thing-x.zip"
+    )
+    assert found.left_out == {Version("1"): "only a source distribution", Version("2"): "no wheel fits this machine"}
+    assert set(found.unusable_files) == {"other-3-py3-none-any.whl", "thing.exe", "thing-x.zip"}
+    assert listing("thing-1-py3-none-any.whl", requires_python="<3").left_out == {Version("1"): "requires Python <3"}
+    assert listing("thing-1-py3-none-any.whl", requires_python="nonsense").releases
+
+
+def test_the_installed_version_stands_for_the_indexs() -> None:
+    installed = Installed(metadata=CoreMetadata(name=THING, version=Version("2")), path="/site/thing-2.dist-info")
+    found = listing(
+        "thing-1-py3-none-any.whl", "thing-2-py3-none-any.whl", "thing-3-py3-none-any.whl", installed=installed
+    )
+    assert [(str(r.version), r.installed_at) for r in found.releases] == [
+        ("1", ""),
+        ("2", "/site/thing-2.dist-info"),
+        ("3", ""),
+    ]
+
+
+def test_the_error_that_tells_best() -> None:
+    def error(found: Listing, specifier: str) -> object:
+        return explain_no_match(found, f"thing{specifier}", SpecifierSet(specifier), TARGET)
+
+    assert isinstance(error(listing("thing-1.tar.gz"), ""), OnlySdists)
+    assert isinstance(error(listing("thing-1-cp39-cp39-win32.whl"), ""), NoCompatibleWheel)
+    mixed = listing("thing-1-py3-none-any.whl", "thing-2.tar.gz")
+    assert isinstance(error(mixed, ">=2"), OnlySdists)
+    assert isinstance(error(mixed, ">=3"), NoMatchingVersion)
+
+
+def test_this_machine() -> None:
+    target = target_of_this_machine()
+    assert target.admits_python(SpecifierSet(">=3.11"))
+    assert not target.admits_python(SpecifierSet(">=4"))
+    assert target.best_tags[0].startswith("cp3")
+    assert target.rank(frozenset()) is None

@@ -1,0 +1,97 @@
+"""Index pages: both representations say the same, and broken ones say so."""
+
+import json
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from remote_wheel.errors import InvalidIndexPage
+from remote_wheel.index.page import Page, parse_page
+
+URL = "https://index.example/simple/thing/"
+THING = canonicalize_name("thing")
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+def page(body: "str | dict[str, Any]", content_type: str = JSON, url: str = URL) -> Page:
+    data = body if isinstance(body, str) else json.dumps(body)
+    return parse_page(data.encode(), content_type, url=url, project=THING)
+
+
+def json_page(*files: dict[str, Any], version: str = "1.1") -> dict[str, Any]:
+    return {"meta": {"api-version": version}, "name": "thing", "files": list(files)}
+
+
+def test_json_and_html_say_the_same() -> None:
+    from_json = page(
+        json_page(
+            {
+                "filename": "thing-1-py3-none-any.whl",
+                "url": "../../files/thing-1-py3-none-any.whl",
+                "hashes": {"sha256": "ab"},
+                "requires-python": ">=3.8",
+                "yanked": "why",
+                "core-metadata": {"sha256": "cd"},
+            }
+        )
+    )
+    from_html = page(
+        '<a href="../../files/thing-1-py3-none-any.whl#sha256=ab" data-requires-python="&gt;=3.8"'
+        ' data-yanked="why" data-core-metadata="sha256=cd">thing</a>',
+        "text/html; charset=UTF-8",
+    )
+    assert from_json == from_html
+    (file,) = from_json.files
+    assert file.url == "https://index.example/files/thing-1-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    "content_type", [JSON, f"{JSON}; charset=utf-8", "application/json", "APPLICATION/VND.pypi.simple.V1+JSON"]
+)
+def test_content_types(content_type: str) -> None:
+    assert page(json_page(), content_type).files == ()
+
+
+def test_a_bare_yank_is_a_yank() -> None:
+    assert page('<a href="x.whl" data-yanked>x</a>', "text/html").files[0].yanked == ""
+    assert page('<a href="x.whl">x</a>', "text/html").files[0].yanked is None
+    assert page(json_page({"filename": "x", "url": "x", "yanked": True, "hashes": {}})).files[0].yanked == ""
+    assert page(json_page({"filename": "x", "url": "x", "yanked": False, "hashes": {}})).files[0].yanked is None
+
+
+def test_both_spellings_of_metadata() -> None:
+    base: dict[str, Any] = {"filename": "x", "url": "x", "hashes": {}}
+    assert page(json_page({**base, "dist-info-metadata": {"sha256": "a"}})).files[0].metadata_digests == {"sha256": "a"}
+    both = {**base, "core-metadata": False, "dist-info-metadata": True}
+    assert not page(json_page(both)).files[0].has_metadata
+    assert page(json_page({**base, "core-metadata": True})).files[0].has_metadata
+
+
+def test_base_and_absolute_urls() -> None:
+    html = (
+        '<html><head><base href="https://cdn.example/d/"></head><a href="f/x.whl">x</a><a href="https://o/y.whl">y</a>'
+    )
+    assert [file.url for file in page(html, "text/html").files] == ["https://cdn.example/d/f/x.whl", "https://o/y.whl"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("{", JSON),
+        ("[]", JSON),
+        ("{}", JSON),
+        (json.dumps(json_page(version="2.0")), JSON),
+        (json.dumps(json_page({"filename": "x"})), JSON),
+        (json.dumps(json_page({"filename": 3, "url": "x", "hashes": {}})), JSON),
+        (json.dumps(json_page({"filename": "x", "url": "x", "hashes": []})), JSON),
+        ("<a href='x'>", "image/png"),
+        ("", ""),
+    ],
+)
+def test_what_is_no_page(body: str, content_type: str) -> None:
+    if body.endswith('"hashes": []}]}'):
+        assert page(body).files[0].digests == {}  # an empty list where a table should be says the same: none
+        return
+    with pytest.raises(InvalidIndexPage, match=r"index\.example"):
+        page(body, content_type)

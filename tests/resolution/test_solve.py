@@ -1,0 +1,264 @@
+"""Plans: right against brute force, the same under every hash seed, and explained where there is none."""
+
+import itertools
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from remote_wheel.errors import NoMatchingVersion, ProjectNotFound, ResolutionLimit, Unsatisfiable
+from remote_wheel.resolution.plan import Plan, plan_from_json, plan_to_json
+from remote_wheel.resolution.provider import Policy
+from remote_wheel.resolution.solve import solve
+from tests.resolution.fakes import TARGET, Graph, MemoryCatalog
+
+PLAIN = Policy()
+
+
+def plan_of(graph: Graph, *requirements: str, policy: Policy = PLAIN, max_rounds: int = 20_000) -> Plan:
+    wanted = [Requirement(text) for text in requirements]
+    return solve(wanted, MemoryCatalog(graph), TARGET, policy, max_rounds=max_rounds)
+
+
+def pins(graph: Graph, *requirements: str, policy: Policy = PLAIN) -> dict[str, str]:
+    return {pin.name: pin.version for pin in plan_of(graph, *requirements, policy=policy).pins}
+
+
+def test_newest_versions_that_fit() -> None:
+    graph: Graph = {"a": {"1": ["b"], "2": ["b<2"]}, "b": {"1": [], "1.5": [], "2": []}}
+    assert pins(graph, "a") == {"a": "2", "b": "1.5"}
+
+
+def test_backtracks_to_an_older_version() -> None:
+    graph: Graph = {"a": {"1": ["b<2"], "2": ["b>=2"]}, "b": {"1": [], "2": []}, "c": {"1": ["b<2"]}}
+    assert pins(graph, "a", "c") == {"a": "1", "b": "1", "c": "1"}
+
+
+def test_extras_and_extras_of_extras() -> None:
+    graph: Graph = {
+        "a": {"1": ["b[x]; extra == 'x'", "d; extra == 'y'"]},
+        "b": {"1": ["c; extra == 'x'"]},
+        "c": {"1": []},
+        "d": {"1": []},
+    }
+    assert pins(graph, "a[x]") == {"a": "1", "b": "1", "c": "1"}
+    assert pins(graph, "a[x,y]") == {"a": "1", "b": "1", "c": "1", "d": "1"}
+    assert pins(graph, "a[unknown]") == {"a": "1"}
+
+
+def test_an_extra_of_itself() -> None:
+    graph: Graph = {"a": {"1": ["a[x]; extra == 'all'", "b; extra == 'x'"]}, "b": {"1": []}}
+    assert pins(graph, "a[all]") == {"a": "1", "b": "1"}
+
+
+def test_markers_choose() -> None:
+    graph: Graph = {
+        "a": {"1": ["b; sys_platform == 'win32'", "c; python_version >= '3.12'"]},
+        "b": {"1": []},
+        "c": {"1": []},
+    }
+    assert pins(graph, "a", "b; sys_platform == 'win32'") == {"a": "1", "c": "1"}
+
+
+def test_cycles() -> None:
+    graph: Graph = {"a": {"1": ["b"]}, "b": {"1": ["a"]}}
+    plan = plan_of(graph, "a")
+    assert plan.tree() == "a 1\n└── b 1\n    └── a 1 (above)"
+
+
+def test_pre_releases_by_pep_440() -> None:
+    graph: Graph = {"a": {"1": [], "2rc1": []}, "only": {"1b1": []}, "needs": {"1": ["a>=2rc1"]}}
+    assert pins(graph, "a") == {"a": "1"}
+    assert pins(graph, "a>=2rc1") == {"a": "2rc1"}
+    assert pins(graph, "a>1a1") == {"a": "2rc1"}  # a specifier that names a pre-release opts in
+    assert pins(graph, "only") == {"only": "1b1"}
+    assert pins(graph, "needs")["a"] == "2rc1"
+    assert pins(graph, "a", policy=Policy(pre=True)) == {"a": "2rc1"}
+
+
+def test_yanked_releases_only_by_exact_pin() -> None:
+    graph: Graph = {"a": {"1": [], "2!": []}, "pins": {"1": ["a==2"]}, "prefix": {"1": ["a==2.*"]}}
+    assert pins(graph, "a") == {"a": "1"}
+    assert pins(graph, "a==2") == {"a": "2"}
+    assert pins(graph, "a==2", "a>1") == {"a": "2"}
+    assert pins(graph, "pins")["a"] == "2"
+    with pytest.raises(Unsatisfiable, match="yanked"):
+        plan_of(graph, "prefix")
+
+
+def test_preferred_versions_are_kept_where_they_fit() -> None:
+    graph: Graph = {"a": {"1": ["b"]}, "b": {"1": [], "2": []}, "c": {"1": ["b>=2"]}}
+    policy = Policy(preferred={Requirement("b").name: "1"})  # type: ignore[dict-item]  # b is its own normal form
+    assert pins(graph, "a", policy=policy)["b"] == "1"
+    assert pins(graph, "a", "c", policy=policy)["b"] == "2"
+
+
+def test_unknown_root_and_no_match() -> None:
+    with pytest.raises(ProjectNotFound) as caught:
+        plan_of({}, "nothing")
+    assert caught.value.indexes == ("https://index.example/simple/",)
+    with pytest.raises(NoMatchingVersion) as no_match:
+        plan_of({"a": {"1": []}}, "a>1")
+    assert no_match.value.available == ("1",)
+
+
+def test_giving_up_is_not_called_unsatisfiable() -> None:
+    graph: Graph = {
+        "a": {str(n): [f"b=={n}"] for n in range(1, 20)},
+        "b": {str(n): [f"a=={n + 1}"] for n in range(1, 20)},
+    }
+    with pytest.raises(ResolutionLimit):
+        plan_of(graph, "a", max_rounds=3)
+
+
+CONFLICTS: list[tuple[Graph, tuple[str, ...], list[str]]] = [
+    (
+        {"a": {"1": ["c==1"]}, "b": {"1": ["c==2"]}, "c": {"1": [], "2": []}},
+        ("a", "b"),
+        ["you require a", "you require b", "a 1 depends on c==1", "b 1 depends on c==2", "usable versions of c: 1, 2"],
+    ),
+    (
+        {"a": {"1": ["b>=2"]}, "b": {"1": [], "2": []}},
+        ("a", "b<2"),
+        ["you require a", "you require b<2", "a 1 depends on b>=2", "usable versions of b: 1, 2"],
+    ),
+    (
+        {"a": {"1": ["missing"]}},
+        ("a",),
+        ["you require a", "a 1 depends on missing", "missing was not found on https://index.example/simple/"],
+    ),
+    (
+        {"a": {"1": ["b; extra == 'x'"]}, "b": {"1": ["c>3"]}, "c": {"3": []}},
+        ("a[x]",),
+        ["you require a[x]", "a[x] 1 depends on b", "b 1 depends on c>3", "usable versions of c: 3"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("graph", "requirements", "expected"), CONFLICTS)
+def test_conflicts_are_explained(graph: Graph, requirements: tuple[str, ...], expected: list[str]) -> None:
+    with pytest.raises(Unsatisfiable) as caught:
+        plan_of(graph, *requirements)
+    assert set(expected) <= set(caught.value.chains)
+    assert caught.value.requirements == requirements
+
+
+def test_a_plan_survives_its_json() -> None:
+    plan = plan_of({"a": {"1": ["b"]}, "b": {"1": []}}, "a")
+    assert plan_from_json(plan_to_json(plan)) == plan
+
+
+# --- against brute force ---------------------------------------------------------------------------------------
+
+
+def random_graph(seed: int) -> tuple[Graph, tuple[str, ...]]:
+    """Return a small graph with extras, cycles, yanks and pre-releases, and its roots."""
+    rng = random.Random(seed)
+    names = "abcde"[: rng.randint(2, 5)]
+    versions = ["1", "2", "3", "4rc1"]
+
+    def requirement() -> str:
+        name, operator, version = rng.choice(names), rng.choice(["", "<", ">=", "==", "!="]), rng.choice(versions)
+        extra = "[x]" if rng.random() < 0.2 else ""
+        marker = "; extra == 'x'" if rng.random() < 0.2 else ""
+        return f"{name}{extra}{operator}{version if operator else ''}{marker}"
+
+    graph: Graph = {}
+    for name in names:
+        chosen = sorted(rng.sample(versions, rng.randint(1, 3)))
+        graph[name] = {
+            v + ("!" if rng.random() < 0.1 else ""): [requirement() for _ in range(rng.randint(0, 2))] for v in chosen
+        }
+    roots = tuple(requirement().partition(";")[0] for _ in range(rng.randint(1, 3)))
+    return graph, roots
+
+
+def _is_pinned(specifier: SpecifierSet) -> bool:
+    return any(each.operator == "==" for each in specifier)
+
+
+def solutions(graph: Graph, roots: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Yield every assignment of versions that satisfies the rules, by trying all of them."""
+    names = sorted(graph)
+    wanted = [Requirement(text) for text in roots]
+    opened = {
+        (r.name, v)
+        for r in wanted
+        if _is_pinned(r.specifier)
+        for v in graph[r.name]
+        if r.specifier.contains(v.rstrip("!"), True)
+    }
+    for choice in itertools.product(*([None, *graph[name]] for name in names)):
+        assigned = dict(zip(names, choice, strict=True))
+        if _holds(graph, wanted, assigned, opened):
+            yield {name: version.rstrip("!") for name, version in assigned.items() if version}
+
+
+def _holds(
+    graph: Graph, roots: list[Requirement], assigned: dict[str, str | None], opened: set[tuple[str, str]]
+) -> bool:
+    todo, seen = list(roots), set()
+    reached = set()
+    while todo:
+        requirement = todo.pop()
+        version = assigned[requirement.name]
+        if version is None or not requirement.specifier.contains(version.rstrip("!"), True):
+            return False
+        if (
+            version.endswith("!")
+            and not _is_pinned(requirement.specifier)
+            and (requirement.name, version) not in opened
+        ):
+            return False
+        reached.add(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (requirement.name, extra) not in seen:
+                seen.add((requirement.name, extra))
+                for text in graph[requirement.name][version]:
+                    each = Requirement(text)
+                    bare = each.marker is None or each.marker.evaluate({**TARGET.environment, "extra": ""})
+                    if bare or (extra and each.marker and each.marker.evaluate({**TARGET.environment, "extra": extra})):
+                        todo.append(each)
+    return reached == {name for name, version in assigned.items() if version}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(min_value=0, max_value=10**9))
+def test_brute_force_agrees(seed: int) -> None:
+    graph, roots = random_graph(seed)
+    possible = list(solutions(graph, roots))
+    try:
+        found = pins(graph, *roots)
+    except (Unsatisfiable, NoMatchingVersion):
+        assert possible == [], (graph, roots)
+    else:
+        assert found in possible, (graph, roots, found)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "42"])
+def test_the_same_plan_under_every_hash_seed(hash_seed: str) -> None:
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.resolution.test_solve import pins, random_graph
+for seed in range(60):
+    graph, roots = random_graph(seed)
+    try:
+        print(seed, pins(graph, *roots))
+    except Exception as error:
+        print(seed, type(error).__name__)
+"""
+    root = __file__.rsplit("tests", 1)[0]
+    run = [sys.executable, "-c", code, root]
+    outputs = {
+        subprocess.run(run, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}).stdout
+        for seed in ("7", hash_seed)
+    }
+    assert len(outputs) == 1
+    assert "{" in next(iter(outputs))

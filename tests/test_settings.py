@@ -1,0 +1,70 @@
+"""Settings: which source wins, and the default index that other tools use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from remote_wheel.errors import UsageError
+from remote_wheel.settings import Settings, find_default_index, merge_settings
+
+OFF = {"PIP_CONFIG_FILE": os.devnull}
+
+
+def test_arguments_over_environment_over_defaults() -> None:
+    environ = {
+        **OFF,
+        "REMOTE_WHEEL_INDEX_URL": "https://e.example",
+        "REMOTE_WHEEL_OFFLINE": "yes",
+        "REMOTE_WHEEL_PRE": "0",
+    }
+    merged = merge_settings({"pre": True, "index_url": None}, environ)
+    assert (merged.index_url, merged.offline, merged.pre, merged.prefer_installed) == (
+        "https://e.example",
+        True,
+        True,
+        True,
+    )
+
+
+def test_extra_indexes_come_first_and_once() -> None:
+    environ = {"REMOTE_WHEEL_INDEX_URL": "https://m", "REMOTE_WHEEL_EXTRA_INDEX_URLS": "https://a https://m"}
+    assert merge_settings({}, environ).indexes == ("https://a", "https://m")
+
+
+def test_bad_values() -> None:
+    with pytest.raises(UsageError, match="neither true nor false"):
+        merge_settings({}, {**OFF, "REMOTE_WHEEL_REFRESH": "maybe"})
+    with pytest.raises(UsageError, match="not a number"):
+        merge_settings({}, {**OFF, "REMOTE_WHEEL_FRESHNESS_S": "soon"})
+    with pytest.raises(UsageError, match="unknown option 'colour'"):
+        merge_settings({"colour": 1}, OFF)
+
+
+def test_default_index_of_other_tools(tmp_path: Path) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text("[global]\nindex-url = https://global.example\n[install]\nindex_url=https://install.example\n")
+    chain = [
+        ("UV_DEFAULT_INDEX", "https://uv.example"),
+        ("UV_INDEX_URL", "https://uv-old.example"),
+        ("PIP_INDEX_URL", "https://pip.example"),
+        ("PIP_CONFIG_FILE", str(config)),
+    ]
+    expected = [value for _, value in chain[:3]] + ["https://install.example"]
+    for at, url in enumerate(expected):
+        assert find_default_index(dict(chain[at:])) == url
+    config.write_text("[global]\nindex-url = https://global.example\n")
+    assert find_default_index({"PIP_CONFIG_FILE": str(config)}) == "https://global.example"
+    config.write_text("not an ini file")
+    assert find_default_index({"PIP_CONFIG_FILE": str(config)}).endswith("/simple")
+
+
+def test_pips_built_in_default_is_the_last_resort() -> None:
+    url = find_default_index(OFF)
+    assert url.startswith("https://")
+    assert url.endswith("/simple")
+
+
+def test_settings_are_values() -> None:
+    with pytest.raises(AttributeError):
+        Settings(index_url="x").index_url = "y"  # type: ignore[misc]  # that is the point
