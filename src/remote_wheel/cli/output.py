@@ -77,7 +77,9 @@ class TerminalProgress:
             received = sum(done for done, _ in self._downloads.values())
             total = sum(max(done, size or done) for done, size in self._downloads.values())
             wheels = len(self._downloads)
-        self._show("downloading", f"Downloading: {wheels} wheels", received, total)
+            if "resolving" in self._tasks:  # what is downloaded has been resolved
+                self._bars.remove_task(self._tasks.pop("resolving"))
+        self._show("downloading", f"Downloading: {wheels} wheel{'' if wheels == 1 else 's'}", received, total)
 
     def preparing(self, name: str) -> None:
         """Show what is verified and compiled."""
