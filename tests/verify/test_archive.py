@@ -93,7 +93,26 @@ def test_zip64_where_needed_and_only_there() -> None:
         with archive.open("big", "w", force_zip64=True) as file:
             file.write(b"x" * 100)
 
-    assert parse(written(write)) == {"big": b"x" * 100}
+    data = written(write)
+    assert parse(data) == {"big": b"x" * 100}
+    extra = data.index(b"\x01\x00\x10\x00")
+    assert "differ" in refusal(data[: extra + 4] + b"\x63" + data[extra + 5 :])
+
+
+def test_redundant_zip64_fields_must_say_the_same() -> None:
+    """Bazel writes both sizes a second time; protobuf's wheels are made so."""
+    plain = make_zip({"ab": b"data"})
+    end = plain.rindex(b"PK\x05\x06")
+    (start,) = struct.unpack_from("<I", plain, end + 16)
+    packed, size = struct.unpack_from("<2I", plain, 18)
+
+    def with_extra(stated: int) -> bytes:
+        field = struct.pack("<2H2Q", 1, 16, stated, packed)
+        local = plain[:28] + struct.pack("<H", len(field)) + plain[30:32] + field + plain[32:start]
+        return local + plain[start : end + 16] + struct.pack("<I", start + len(field)) + plain[end + 20 :]
+
+    assert parse(with_extra(size)) == {"ab": b"data"}
+    assert "other fields differ" in refusal(with_extra(size + 1))
 
 
 @given(st.dictionaries(st.text("abcdé/._-", min_size=1, max_size=8), st.binary(max_size=300), max_size=6))

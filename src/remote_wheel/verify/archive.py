@@ -211,19 +211,31 @@ class Archive:
         return fields
 
     def _widen(self, name: str, extra: dict[int, memoryview], fields: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
-        """Replace saturated 32-bit fields by those of the Zip64 extra field, which holds exactly these, in order."""
+        """Replace saturated fields by those of the Zip64 extra field (APPNOTE 4.5.3), in order.
+
+        It must hold exactly the saturated ones, or all up to some field, the others saying the same twice; bazel
+        writes the latter, and no two readers can differ about it.
+        """
         block = extra.get(1)
-        widths = [(4 if most == _MAX16 else 8) if value == most else 0 for value, most in fields]
+        widths = [4 if most == _MAX16 else 8 for _, most in fields]
+        needed = [value == most for value, most in fields]
         if block is None:
-            if any(widths):
+            if any(needed):
                 self._refuse(name, "its sizes need a Zip64 extra field and it has none")
             return tuple(value for value, _ in fields)
-        if len(block) != sum(widths):
+        exact = sum(width for width, is_needed in zip(widths, needed, strict=True) if is_needed)
+        prefixes = [sum(widths[:count]) for count in range(2, len(fields) + 1)]
+        is_exact = len(block) == exact
+        if not is_exact and (len(block) not in prefixes or any(needed[prefixes.index(len(block)) + 2 :])):
             self._refuse(name, "its Zip64 extra field does not hold exactly what is needed")
         wide, at = [], 0
-        for (value, _), width in zip(fields, widths, strict=True):
-            wide.append(int.from_bytes(block[at : at + width], "little") if width else value)
-            at += width
+        for (value, _), width, is_needed in zip(fields, widths, needed, strict=True):
+            if at < len(block) and (is_needed or not is_exact):
+                stated = int.from_bytes(block[at : at + width], "little")
+                if not is_needed and stated != value:
+                    self._refuse(name, "its Zip64 extra field and its other fields differ")
+                value, at = stated, at + width
+            wide.append(value)
         return tuple(wide)
 
     def _check_member(self, member: Member, flags: int, *, has_comment: bool, disk: int) -> None:
