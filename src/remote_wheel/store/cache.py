@@ -56,8 +56,8 @@ class Store:
         make_private_folder(folder)
         if not (folder / "CACHEDIR.TAG").exists():
             write_file(folder / "CACHEDIR.TAG", _TAG)
-        for room in _ROOMS:
-            make_private_folder(self._root / room)
+        for folder_of_ours in (self._root, *(self._root / room for room in _ROOMS)):
+            make_private_folder(folder_of_ours)
 
     # --- archives: the bytes as they were fetched, named by their digest -------------------------------------
 

@@ -1,0 +1,117 @@
+"""The one door out: schemes, credentials, redirects, limits."""
+
+from pathlib import Path
+
+import pytest
+
+from remote_wheel.errors import (
+    AccessDenied,
+    InsecureTransport,
+    NetworkError,
+    NotCached,
+    NotFound,
+    ServerError,
+    TooLarge,
+)
+from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.http import is_secure_enough
+from remote_wheel.fetch.ranges import read_remote_metadata, total_of
+from remote_wheel.settings import Limits
+from tests.loopback import LoopbackIndex, serve
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(Limits(retries=1))
+
+
+def test_a_local_file_and_a_local_index(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "x y").write_bytes(b"data")
+    (tmp_path / "simple" / "thing").mkdir(parents=True)
+    (tmp_path / "simple" / "thing" / "index.html").write_bytes(b"<html>")
+    assert client.fetch((tmp_path / "x y").as_uri(), max_bytes=9).body == b"data"
+    answer = client.fetch((tmp_path / "simple" / "thing").as_uri() + "/", max_bytes=9)
+    assert (answer.body, answer.headers["content-type"]) == (b"<html>", "text/html")
+    with pytest.raises(TooLarge):
+        client.fetch((tmp_path / "x y").as_uri(), max_bytes=3)
+    with pytest.raises(NotFound):
+        client.fetch((tmp_path / "nothing").as_uri(), max_bytes=9)
+    assert client.fetch((tmp_path / "nothing").as_uri() + "/", max_bytes=9, may_be_missing=True).status == 404
+
+
+def test_offline_is_shut(index: LoopbackIndex) -> None:
+    with pytest.raises(NotCached):
+        Client(Limits(), is_offline=True).fetch(index.url, max_bytes=1)
+    assert index.requests == []
+
+
+def test_credentials_stay_with_their_host(index: LoopbackIndex, client: Client) -> None:
+    index.extra["/x"] = b"secret thing"
+    index.user = "me:p@ss"
+    with pytest.raises(AccessDenied):
+        client.fetch(f"{index.root}x", max_bytes=99)
+    clean = client.learn(f"http://me:p%40ss@127.0.0.1:{index.port}/x")
+    assert clean == f"{index.root}x"
+    assert client.fetch(clean, max_bytes=99).body == b"secret thing"
+    with serve(LoopbackIndex()) as other:
+        other.user = "me:p@ss"
+        index.redirects["/y"] = f"http://localhost:{other.port}/x"
+        with pytest.raises(AccessDenied):  # the redirect went there without them
+            client.fetch(f"{index.root}y", max_bytes=99)
+        assert other.requests == [("/x", 401)]
+
+
+def test_redirects(index: LoopbackIndex, client: Client) -> None:
+    index.extra["/new"] = b"moved"
+    index.redirects["/old"] = "/new"
+    answer = client.fetch(f"{index.root}old", max_bytes=99)
+    assert (answer.body, answer.url) == (b"moved", f"{index.root}new")
+    index.redirects["/loop"] = "/loop"
+    with pytest.raises(ServerError, match="redirects"):
+        client.fetch(f"{index.root}loop", max_bytes=99)
+    index.redirects["/nowhere"] = "gopher://x/"
+    with pytest.raises(NetworkError):
+        client.fetch(f"{index.root}nowhere", max_bytes=99)
+
+
+def test_statuses_are_retried_only_where_it_helps(index: LoopbackIndex, client: Client) -> None:
+    index.statuses["/busy"], index.statuses["/no"] = 503, 403
+    with pytest.raises(ServerError):
+        client.fetch(f"{index.root}busy", max_bytes=9)
+    with pytest.raises(AccessDenied):
+        client.fetch(f"{index.root}no", max_bytes=9)
+    assert (index.count("/busy"), index.count("/no")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://h/", True),
+        ("http://h/", False),
+        ("http://localhost:1/", True),
+        ("http://127.8.9.1/", True),
+        ("http://[::1]/", True),
+        ("http://10.0.0.1/", False),
+        ("file:///x", True),
+    ],
+)
+def test_what_is_believed_without_a_hash(url: str, expected: bool) -> None:
+    assert is_secure_enough(url) is expected
+
+
+def test_plain_http_needs_a_hash(client: Client) -> None:
+    with pytest.raises(InsecureTransport):
+        client.fetch("http://index.example/x", max_bytes=1)
+
+
+def test_ranges(index: LoopbackIndex, client: Client) -> None:
+    file = index.add("thing", "1")
+    url, size = index.file_url(file), len(file.data)
+    limit = 10_000
+    assert read_remote_metadata(client, url, size=size, tail=file.data[-30:], max_bytes=limit) == file.metadata
+    assert total_of("bytes 0-9/123", url) == 123
+    with pytest.raises(ServerError, match="Content-Range"):
+        total_of("pages 1-2", url)
+    index.has_ranges = False
+    with pytest.raises(ServerError, match="stopped answering range requests"):
+        read_remote_metadata(client, url, size=size, tail=file.data[-30:], max_bytes=limit)

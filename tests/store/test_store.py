@@ -1,0 +1,153 @@
+"""The store: whole files or none, private, and never believed."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from remote_wheel.errors import StoreError
+from remote_wheel.store.cache import Store
+from remote_wheel.store.files import make_private_folder, staged, staged_file, staged_folder, write_file
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="mode bits are POSIX")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache", "v1")
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+@POSIX
+def test_everything_is_private(store: Store) -> None:
+    store.write_metadata("key", b"data")
+    for path in store.folder.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), staged_file(tmp_path / "x") as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    with contextlib.suppress(ZeroDivisionError), staged_folder(tmp_path / "y") as folder:
+        (folder / "z").touch()
+        raise ZeroDivisionError
+    with staged(tmp_path) as unnamed:
+        unnamed.file.write(b"not kept")
+    assert list(tmp_path.iterdir()) == [tmp_path / "home"]
+
+
+def test_a_write_replaces_whole(tmp_path: Path) -> None:
+    write_file(tmp_path / "x", b"one")
+    write_file(tmp_path / "x", b"two")
+    assert (tmp_path / "x").read_bytes() == b"two"
+
+
+@POSIX
+def test_links_and_foreign_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(StoreError, match="a link or a file"):
+        make_private_folder(tmp_path / "link")
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError):
+        make_private_folder(tmp_path / "file")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o770)
+    with pytest.raises(StoreError, match="others can write it"):
+        make_private_folder(tmp_path / "open")
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path / "file" / "cache", "v1")
+    assert "REMOTE_WHEEL_CACHE_DIR" in caught.value.hint
+
+
+def test_archives_are_hashed_again(store: Store) -> None:
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert store.open_archive(digest) is None
+    with store.new_archive() as incoming:
+        incoming.file.write(b"wrong start")
+        incoming.restart()
+        incoming.file.write(b"abc")
+        assert bytes(incoming.contents()) == b"abc"
+        incoming.keep_as = digest
+    view = store.open_archive(digest)
+    assert view is not None
+    assert bytes(view) == b"abc"
+    (store.folder / "v1" / "archives" / digest).write_bytes(b"abd")
+    assert store.open_archive(digest) is None
+    (store.folder / "v1" / "archives" / digest).write_bytes(b"")
+    assert store.open_archive(digest) is None
+
+
+def test_answers_keep_what_revalidation_needs(store: Store) -> None:
+    headers = {"content-type": "text/html", "etag": '"x"', "cache-control": "public, max-age=60"}
+    store.write_answer("pages", "https://a/", b"body\nwith lines", headers, "https://b/")
+    kept = store.read_answer("pages", "https://a/")
+    assert kept is not None
+    answer, body = kept
+    assert body == b"body\nwith lines"
+    assert (answer.url, answer.etag, answer.max_age_s) == ("https://b/", '"x"', 60.0)
+    assert store.read_answer("pages", "https://b/") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "age"),
+    [("", None), ("no-cache", 0.0), ("max-age=x", None), ("max-age=5, no-cache", 0.0), ("MAX-AGE=7", 7.0)],
+)
+def test_cache_control(store: Store, header: str, age: float | None) -> None:
+    assert store.write_answer("pages", "u", b"", {"cache-control": header}, "u").max_age_s == age
+
+
+def test_no_store_is_not_stored(store: Store) -> None:
+    store.write_answer("pages", "u", b"secret", {"cache-control": "no-store"}, "u")
+    assert store.read_answer("pages", "u") is None
+
+
+def test_damaged_entries_are_misses(store: Store) -> None:
+    store.write_answer("pages", "u", b"body", {}, "u")
+    store.write_metadata("m", b"metadata")
+    image = store.image_path("k", "cp")
+    image.touch()
+    store.write_facts(image, {"a": 1})
+    assert store.read_facts(image) == {"a": 1}
+    for path in (store.folder / "v1").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-1])
+    assert store.read_answer("pages", "u") is None
+    assert store.read_metadata("m") is None
+    assert store.read_facts(image) is None
+    for garbage in (b"", b"{}\n", b"[1]\nx", b"\xff\xff\n"):
+        for path in (store.folder / "v1").rglob("*"):
+            if path.is_file():
+                path.write_bytes(garbage)
+        assert store.read_answer("pages", "u") is None
+        assert store.read_metadata("m") is None
+        assert store.read_facts(image) is None
+
+
+def test_a_lock_is_held_by_one(store: Store) -> None:
+    import threading
+
+    inside: list[int] = []
+
+    def work() -> None:
+        with store.lock("thing"):
+            inside.append(1)
+            assert len(inside) == 1
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert inside == []
