@@ -153,11 +153,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
-        status = self._answer(path)
-        with self.lock:
-            self.index.requests.append((path, status))
-
-    def _answer(self, path: str) -> int:
         if self.index.hang_s:
             threading.Event().wait(self.index.hang_s)
         if self.index.user:
@@ -170,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(self.index.statuses[path], b"", {})
         return self._answer_file(path)
 
-    def _answer_file(self, path: str) -> int:
+    def _answer_file(self, path: str) -> None:
         found = self.index.find(path, self.headers.get("Accept", ""))
         if found is None:
             return self._send(404, b"", {})
@@ -186,14 +181,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer_range(body, headers)
         return self._send(200, body, headers, cut=self.index.cut.get(path))
 
-    def _answer_range(self, body: bytes, headers: dict[str, str]) -> int:
+    def _answer_range(self, body: bytes, headers: dict[str, str]) -> None:
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
         start = int(first) if first else max(0, len(body) - int(last))
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
         return self._send(206, body[start : end + 1], headers)
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> int:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
+        with self.lock:  # before it is sent, so that who has the answer finds it counted
+            self.index.requests.append((unquote(self.path.partition("?")[0]), status))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -203,7 +200,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.close_connection = True
-        return status
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
         pass
