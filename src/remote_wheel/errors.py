@@ -416,6 +416,18 @@ class AmbiguousModule(MountError):
         return f"Name it: module={self.modules[0]!r}." if self.modules else "mount() takes it without importing."
 
 
+class MustBeUnpacked(MountError):
+    """Raised when a project with native code was asked to stay in memory: the system loads those from files only."""
+
+    _hint = "Leave it out of in_memory= (--in-memory)."
+
+    project: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.project} can't stay in memory: {self.reason}"
+
+
 class UnknownScript(MountError):
     """Raised when no mounted distribution has the console script asked for."""
 

@@ -43,6 +43,8 @@ class Settings:
     refresh: bool = False
     pre: bool = False
     prefer_installed: bool = True
+    unpack: tuple[str, ...] = ()  # normalised project names, or ":all:" as pip spells it
+    in_memory: tuple[str, ...] = ()
     freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
     limits: Limits = field(default_factory=Limits)
 
@@ -53,6 +55,7 @@ class Settings:
 
 
 _MERGED = tuple(f.name for f in fields(Settings) if f.name != "limits")
+_LISTS = ("extra_index_urls", "unpack", "in_memory")
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
@@ -70,7 +73,7 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
         if given is None:
             given = _from_environment(name, environ)
         if given is not None:
-            values[name] = tuple(given) if name == "extra_index_urls" else given
+            values[name] = tuple(given) if name in _LISTS else given
     if "index_url" not in values:
         values["index_url"] = find_default_index(environ)
     return Settings(**values)
@@ -83,7 +86,7 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
         return None
     if name == "index_url":
         return text
-    if name == "extra_index_urls":
+    if name in _LISTS:
         return tuple(text.split())
     if name == "freshness_s":
         try:

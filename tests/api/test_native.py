@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,27 @@ def test_a_damaged_tree_or_image_is_made_again(native: LoopbackIndex, python: Py
     (image,) = (cache / "v1" / "images").rglob("*.zip")
     image.write_bytes(image.read_bytes()[:-20])
     assert python(code).stdout.strip() == "42"
+
+
+def test_settings_override_the_scan(native: LoopbackIndex, python: Python) -> None:
+    native.add("plain", "1")
+    native.add("dirty", "1", {"dirty.py": "HERE = __file__\n"})
+    code = """
+        import remote_wheel
+        choices = {}, {"unpack": ["Plain"]}, {"unpack": [":all:"], "in_memory": ["dirty"]}, {"in_memory": [":all:"]}
+        for options in choices:
+            with remote_wheel.mount(SOURCE.format("plain"), **options) as plain:
+                with remote_wheel.mount(SOURCE.format("dirty"), **options) as dirty:
+                    with remote_wheel.mount(SOURCE.format("fast").replace("py3-none-any", TAG), **options) as fast:
+                        modules = [mount.import_module() for mount in (plain, dirty, fast)]
+                        print(*["in memory" not in remote_wheel.explain(module) for module in modules])
+        try:
+            remote_wheel.require("fast", in_memory=["fast"])
+        except remote_wheel.errors.MustBeUnpacked as error:
+            print(error)
+    """
+    tag = native.files["fast"][0].filename.removeprefix("fast-1-").removesuffix(".whl")
+    head = f"SOURCE, TAG = '{native.root}files/{{}}-1-py3-none-any.whl', '{tag}'\n"
+    lines = python(head + textwrap.dedent(code)).stdout.splitlines()
+    assert lines[:4] == ["False True True", "True True True", "True False True", "False False True"]
+    assert "can't stay in memory: native code is loaded from a file: fast/_speed" in lines[4]

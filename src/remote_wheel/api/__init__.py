@@ -23,13 +23,18 @@ if TYPE_CHECKING:
         refresh: bool | None
         pre: bool | None
         prefer_installed: bool | None
+        unpack: Sequence[str] | None
+        in_memory: Sequence[str] | None
 
 
 from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
 
-OPTION_NAMES = ("index_url", "extra_index_urls", "offline", "refresh", "pre", "prefer_installed")
+OPTION_NAMES = (
+    "index_url", "extra_index_urls", "offline", "refresh", "pre", "prefer_installed", "unpack", "in_memory",
+)  # fmt: skip
+_LISTS = ("extra_index_urls", "unpack", "in_memory")
 __all__ = ["Mount", "cache_folder", "explain", "mount", "prefetch", "require", "resolve"]
 
 
@@ -42,7 +47,7 @@ def require(
     """Mount what *requirements* (PEP 508) need and return the imported module; for several, a tuple of modules.
 
     *module* names the module of a single requirement where its project's name doesn't (scikit-learn: sklearn).
-    *options* (index_url, extra_index_urls, offline, refresh, pre, prefer_installed) override the environment
+    *options* (index_url, offline, refresh, …; docs/reference/api.md has them all) override the environment
     variables REMOTE_WHEEL_… of the same name. The mounts last as long as the process.
 
     Raises RemoteWheelError: ResolutionError, FetchError, VerificationError, MountError, NotCached and others of
@@ -279,8 +284,7 @@ def _checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
     for name in options:
         if name not in OPTION_NAMES:
             raise TypeError(f"unexpected option {name!r}; options are {', '.join(OPTION_NAMES)}")
-    urls = options.get("extra_index_urls")
-    if isinstance(urls, str):
-        raise TypeError("extra_index_urls is a sequence of URLs, not one string")
+        if name in _LISTS and isinstance(options[name], str):
+            raise TypeError(f"{name} is a sequence of strings, not one string")
     given = {name: value for name, value in options.items() if value is not None}
-    return given if urls is None else {**given, "extra_index_urls": list(urls)}
+    return {name: list(value) if name in _LISTS else value for name, value in given.items()}

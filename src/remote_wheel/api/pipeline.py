@@ -5,10 +5,8 @@ Runs in the helper process by default, in the caller's where there can be none; 
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from configparser import RawConfigParser
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
@@ -19,16 +17,14 @@ from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
+from remote_wheel.api.preparation import Preparation
 from remote_wheel.errors import InvalidMetadata, ResolutionError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.mounts import boot
-from remote_wheel.mounts.image import DamagedImage, Image
-from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
-from remote_wheel.prepare.tree import VerifiedSource
 from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
 from remote_wheel.resolution.provider import Policy
 from remote_wheel.resolution.solve import solve
@@ -99,7 +95,7 @@ class _Run:
         self._client = Client(self._settings.limits, is_offline=self._settings.offline)
         self._archives = Archives(self._settings, self._store, self._client)
         self._target = target_of_this_machine()
-        self._interpreter = f"{sys.implementation.cache_tag}-{request.optimize}"
+        self._preparation = Preparation(self._settings, self._store, progress, optimize=request.optimize)
         self._fresh_until_s = float("inf")
         self._planned_metadata: Mapping[str, str] = {}
 
@@ -210,39 +206,17 @@ class _Run:
     # --- preparing -------------------------------------------------------------------------------------------------
 
     def _prepare(self, pin: Pin, direct: _Direct) -> dict[str, Any]:
-        """Return the boot record's entry of *pin*, its image made if it is not there."""
+        """Return the boot record's entry of *pin*."""
         name = NormalizedName(pin.name)
         verified = direct.verified.get(name)
-        key = verified.sha256 if verified else pin.digests.get("sha256")
-        if verified and (variant := _variant(direct.sources[name])):
-            key = f"{key}-{variant}"
-        facts = self._facts_of(key) if key else None
-        if facts is None:
-            verified = verified or self._fetch(pin)
-            key = key or verified.sha256
-            with self._store.lock(f"image {self._interpreter} {key}"):
-                facts = self._facts_of(key) or self._make_image(verified, key)
-        image = str(self._store.image_path(str(key), self._interpreter))
-        return {
-            **facts,
-            "tops": tuple(facts["tops"]),
-            "image": image,
-            "root": str(self._store.tree_path(str(key))) if facts["reasons"] else image,
-            "source": redact(pin.url) if not Path(pin.url).exists() else pin.url,
-            "index": pin.index,
-        }
-
-    def _facts_of(self, key: str) -> dict[str, Any] | None:
-        """Return what is noted of an archive whose image (and tree, where it needs one) is there and whole."""
-        path = self._store.image_path(key, self._interpreter)
-        facts = self._store.read_facts(path)
-        if facts is None or (facts["reasons"] and not self._store.tree_path(key).is_dir()):
-            return None
-        try:
-            Image(str(path))
-        except (OSError, DamagedImage):
-            return None
-        return facts
+        entry = self._preparation.entry(
+            name,
+            sha256=verified.sha256 if verified else pin.digests.get("sha256"),
+            variant=_variant(direct.sources[name]) if verified else "",
+            verified=lambda: verified or self._fetch(pin),
+        )
+        is_path = name in direct.sources and direct.sources[name].is_local
+        return {**entry, "source": pin.url if is_path else redact(pin.url), "index": pin.index}
 
     def _fetch(self, pin: Pin) -> Verified:
         planned = self._planned_metadata.get(pin.url)
@@ -253,32 +227,6 @@ class _Run:
             metadata_digests={"sha256": planned} if planned else None,
             received=lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes),
         )
-
-    def _make_image(self, verified: Verified, key: str) -> dict[str, Any]:
-        self._progress.preparing(verified.filename)
-        compiled = compile_modules(verified, optimize=self._request.optimize)
-        path = self._store.image_path(key, self._interpreter)
-        root = path
-        if compiled.reasons:
-            root = self._store.unpack(key, VerifiedSource(verified))
-        with self._store.new_image(path) as file:
-            write_image(compiled, file, str(root))
-        metadata, table = verified.metadata, compiled.table
-        facts = {
-            "name": metadata.name if metadata else "",
-            "version": str(metadata.version) if metadata else "",
-            "filename": verified.filename,
-            "sha256": verified.sha256,
-            "dist_info": verified.dist_info,
-            "tops": table.tops,
-            "namespaces": table.namespaces,
-            "choices": choose_module(metadata.name if metadata else "", table),
-            "scripts": dict(_scripts(verified)),
-            "reasons": compiled.reasons,
-            "left_out": verified.left_out,
-        }
-        self._store.write_facts(path, facts)
-        return facts
 
     # --- which module a subject stands for ---------------------------------------------------------------
 
@@ -315,25 +263,12 @@ def _is_editable(distribution: PathDistribution) -> bool:
     return '"editable": true' in (distribution.read_text("direct_url.json") or "").replace('":true', '": true')
 
 
-def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
-    """Yield the console and GUI scripts (entry points specification) of a distribution as (name, object)."""
-    path = f"{verified.dist_info}/entry_points.txt"
-    if path not in verified.files:
-        return
-    parser = RawConfigParser(delimiters=("=",), strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
-    parser.read_string(verified.read(path).decode("utf-8", "replace"))
-    for group in ("console_scripts", "gui_scripts"):
-        if parser.has_section(group):
-            yield from ((name, value.partition("[")[0].strip()) for name, value in parser.items(group))
-
-
 def _variant(source: Source) -> str:
     """Tell apart images of the same bytes: a module is named by its file, a tree may be one of a repository's."""
     import hashlib
 
     text = {"module": source.filename, "zip": source.subdirectory, "wheel": ""}[source.kind]
-    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else ""
 
 
 def _with_local_indexes(settings: Settings) -> Settings:

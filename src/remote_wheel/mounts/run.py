@@ -27,6 +27,8 @@ OPTIONS = (
     ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
     ("--pre", "pre", FLAG, "allow pre-releases"),
     ("--no-prefer-installed", "prefer_installed", FLAG, "don't count installed distributions as satisfying"),
+    ("--unpack", "unpack", LIST, "unpack this project's wheel, whatever its code looks like; :all: for every one"),
+    ("--in-memory", "in_memory", LIST, "leave this project's wheel in memory, whatever its code looks like"),
     ("--cache-dir", "cache_dir", VALUE, "the cache folder"),
 )
 _BY_FLAG = {option: (name, kind) for option, name, kind, _ in OPTIONS}

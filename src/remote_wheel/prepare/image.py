@@ -26,12 +26,16 @@ _UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """A distribution's modules, compiled, and the reasons to unpack it (none: it stays in memory)."""
+    """A distribution's modules, compiled, and the reasons to unpack it (none: it stays in memory).
+
+    `native` is the first file that must be one on disk.
+    """
 
     verified: Verified
     table: ModuleTable
     codes: dict[str, CodeType]
     reasons: tuple[str, ...]
+    native: str = ""
 
 
 def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
@@ -53,7 +57,7 @@ def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
     entry_points = f"{verified.dist_info}/entry_points.txt"
     if entry_points in verified.files:
         scan.add_entry_points(verified.read(entry_points).decode("utf-8", "replace"))
-    return Compiled(verified=verified, table=table, codes=codes, reasons=scan.reasons)
+    return Compiled(verified=verified, table=table, codes=codes, reasons=scan.reasons, native=scan.native)
 
 
 def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:

@@ -34,10 +34,13 @@ _RESOURCES: Final = frozenset(("importlib.resources", "importlib_resources", "ge
 
 @dataclass(slots=True)
 class Scan:
-    """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must."""
+    """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must.
+
+    `native` is the first shared library, which no setting can leave in memory.
+    """
 
     _reasons: dict[str, None] = field(default_factory=dict)
-    _native: str = ""
+    native: str = ""
     _data: str = ""
     _uses_resources: bool = False
     _uses_file: bool = False
@@ -48,7 +51,7 @@ class Scan:
         if top.endswith((".dist-info", ".data")):
             return
         if _NATIVE.search(path):
-            self._native = self._native or path
+            self.native = self.native or path
         elif not self._data and not _NOT_DATA.search(path):
             self._data = path
 
@@ -79,7 +82,7 @@ class Scan:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it must be unpacked; empty where it can stay in memory."""
-        native = (f"native code: {self._native}",) if self._native else ()
+        native = (f"native code: {self.native}",) if self.native else ()
         needs_data = self._data and (self._uses_file or not self._uses_resources)
         data = (f"it ships data: {self._data}",) if needs_data else ()
         return (*native, *self._reasons, *data)

@@ -1,0 +1,126 @@
+"""Verified distributions become images and trees in the store, once for all processes."""
+
+import sys
+from collections.abc import Callable, Iterator
+from configparser import RawConfigParser
+from dataclasses import replace
+from typing import Any
+
+from packaging.utils import NormalizedName, canonicalize_name
+
+from remote_wheel.api.catalog import Progress
+from remote_wheel.errors import MustBeUnpacked
+from remote_wheel.mounts.image import DamagedImage, Image
+from remote_wheel.prepare.image import Compiled, compile_modules, write_image
+from remote_wheel.prepare.modules import choose_module
+from remote_wheel.prepare.tree import VerifiedSource
+from remote_wheel.settings import Settings
+from remote_wheel.store.cache import Store
+from remote_wheel.verify.wheel import Verified
+
+_ALL = ":all:"
+# What the user chose for a project, as it stands in the keys of images and trees.
+_UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
+
+
+class Preparation:
+    """Makes what mounting needs, for one interpreter and optimisation level."""
+
+    def __init__(self, settings: Settings, store: Store, progress: Progress, *, optimize: int) -> None:
+        self._store, self._progress, self._optimize = store, progress, optimize
+        self._interpreter = f"{sys.implementation.cache_tag}-{optimize}"
+        self._unpack, self._in_memory = _names(settings.unpack), _names(settings.in_memory)
+
+    def entry(
+        self, name: NormalizedName, *, sha256: str | None, variant: str, verified: Callable[[], Verified]
+    ) -> dict[str, Any]:
+        """Return the boot record's entry of an archive, its image and tree made if they are not there.
+
+        *sha256* is the archive's if it is known before it is fetched; *variant* tells apart two readings of the same
+        bytes; *verified* gets and verifies the archive, and is called only if something must be made.
+        """
+        choice = self._choice(name)
+        facts = self._facts(f"{sha256}{choice}{variant}") if sha256 else None
+        if facts is None:
+            archive = verified()
+            sha256 = archive.sha256
+            key = f"{sha256}{choice}{variant}"
+            with self._store.lock(f"image {self._interpreter} {key}"):
+                facts = self._facts(key) or self._make(archive, key, choice)
+        key = f"{sha256}{choice}{variant}"
+        image = str(self._store.image_path(key, self._interpreter))
+        root = str(self._store.tree_path(key)) if facts["reasons"] else image
+        return {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
+
+    def _choice(self, name: str) -> str:
+        """Return what the user chose for *name*, fit for a key; a name counts more than all."""
+        for names, choice in ((self._in_memory, _IN_MEMORY), (self._unpack, _UNPACKED)):
+            if name and name in names:
+                return choice
+        return _UNPACKED if _ALL in self._unpack else _IN_MEMORY_IF_IT_CAN if _ALL in self._in_memory else ""
+
+    def _facts(self, key: str) -> dict[str, Any] | None:
+        """Return what is noted of an archive whose image (and tree, where it needs one) is there and whole."""
+        path = self._store.image_path(key, self._interpreter)
+        facts = self._store.read_facts(path)
+        if facts is None or (facts["reasons"] and not self._store.tree_path(key).is_dir()):
+            return None
+        try:
+            Image(str(path))
+        except (OSError, DamagedImage):
+            return None
+        return facts
+
+    def _make(self, verified: Verified, key: str, choice: str) -> dict[str, Any]:
+        self._progress.preparing(verified.filename)
+        compiled = _override(compile_modules(verified, optimize=self._optimize), choice)
+        path = self._store.image_path(key, self._interpreter)
+        root = self._store.unpack(key, VerifiedSource(verified)) if compiled.reasons else path
+        with self._store.new_image(path) as file:
+            write_image(compiled, file, str(root))
+        metadata, table = verified.metadata, compiled.table
+        facts = {
+            "name": metadata.name if metadata else "",
+            "version": str(metadata.version) if metadata else "",
+            "filename": verified.filename,
+            "sha256": verified.sha256,
+            "dist_info": verified.dist_info,
+            "tops": table.tops,
+            "namespaces": table.namespaces,
+            "choices": choose_module(metadata.name if metadata else "", table),
+            "scripts": dict(_scripts(verified)),
+            "reasons": compiled.reasons,
+            "left_out": verified.left_out,
+        }
+        self._store.write_facts(path, facts)
+        return facts
+
+
+def _names(given: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name if name == _ALL else canonicalize_name(name) for name in given)
+
+
+def _override(compiled: Compiled, choice: str) -> Compiled:
+    """Apply what the user chose; native code can't stay in memory, and is an error only where it was named."""
+    if choice == _UNPACKED:
+        return compiled if compiled.reasons else replace(compiled, reasons=("you asked for it (unpack=)",))
+    if choice in (_IN_MEMORY, _IN_MEMORY_IF_IT_CAN) and not compiled.native:
+        return replace(compiled, reasons=())
+    if choice == _IN_MEMORY:
+        raise MustBeUnpacked(
+            project=compiled.verified.filename, reason=f"native code is loaded from a file: {compiled.native}"
+        )
+    return compiled
+
+
+def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
+    """Yield the console and GUI scripts (entry points specification) of a distribution as (name, object)."""
+    path = f"{verified.dist_info}/entry_points.txt"
+    if path not in verified.files:
+        return
+    parser = RawConfigParser(delimiters=("=",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    parser.read_string(verified.read(path).decode("utf-8", "replace"))
+    for group in ("console_scripts", "gui_scripts"):
+        if parser.has_section(group):
+            yield from ((name, value.partition("[")[0].strip()) for name, value in parser.items(group))
