@@ -43,6 +43,7 @@ class Mounter:
             "filename": filename,
         }
         entry = {**facts, "root": str(path), "image": str(path), "tops": compiled.table.tops}
+        entry["namespaces"] = compiled.table.namespaces
         (root,) = registry.add([entry])
         self.roots.append(root)
         return root

@@ -13,7 +13,6 @@ from remote_wheel.errors import MustBeUnpacked
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.prepare.image import Compiled, compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module
-from remote_wheel.prepare.tree import VerifiedSource
 from remote_wheel.settings import Settings
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
@@ -75,7 +74,7 @@ class Preparation:
         self._progress.preparing(verified.filename)
         compiled = _override(compile_modules(verified, optimize=self._optimize), choice)
         path = self._store.image_path(key, self._interpreter)
-        root = self._store.unpack(key, VerifiedSource(verified)) if compiled.reasons else path
+        root = self._store.unpack(key, _unpackable(verified)) if compiled.reasons else path
         with self._store.new_image(path) as file:
             write_image(compiled, file, str(root))
         metadata, table = verified.metadata, compiled.table
@@ -111,6 +110,13 @@ def _override(compiled: Compiled, choice: str) -> Compiled:
             project=compiled.verified.filename, reason=f"native code is loaded from a file: {compiled.native}"
         )
     return compiled
+
+
+def _unpackable(verified: Verified) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield the files of the import root, but for bytecode nobody can check; installers leave that out, too."""
+    for path in verified.files:
+        if "__pycache__" not in path.split("/"):
+            yield path, verified.read(path), verified.is_executable(path)
 
 
 def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:

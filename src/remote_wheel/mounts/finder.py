@@ -14,13 +14,15 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+    from importlib.machinery import ExtensionFileLoader, ModuleSpec, NamespaceLoader, PathFinder, SourceFileLoader
     from types import CodeType, ModuleType
     from typing import Any
 
     from remote_wheel.mounts.image import Image, ModuleEntry
 else:
     ExtensionFileLoader = _frozen_importlib_external.ExtensionFileLoader
+    NamespaceLoader = _frozen_importlib_external.NamespaceLoader
+    PathFinder = _frozen_importlib_external.PathFinder
     ModuleSpec = _frozen_importlib.ModuleSpec
     SourceFileLoader = _frozen_importlib_external.SourceFileLoader
 
@@ -80,11 +82,20 @@ class ImageLoader(SourceFileLoader):
         if root.is_unpacked or not path.startswith(root.base):
             return super().get_data(path)
         name = path[len(root.base) :].replace(_SEP, "/")
+        if "./" in name or "//" in name:  # pkgutil.get_data lets "../" through
+            name = os.path.normpath(name).replace(_SEP, "/")
         entry = root.image.members.get(name)
         blob = root.image.read(*entry) if entry else None
         if blob is None:
             raise FileNotFoundError(2, f"{root.facts['name']} has no file {name!r} in its wheel", path)
         return bytes(blob)
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Execute the module; what looks up source lines by file name alone is told where they are."""
+        lines = sys.modules.get("linecache")
+        if lines is not None and not self.root.is_unpacked:
+            lines.lazycache(self.path, module.__dict__)
+        super().exec_module(module)
 
     def path_stats(self, path: str) -> "dict[str, Any]":
         """Return modification time and size as importlib wants them; a wheel's files have no time of their own."""
@@ -102,6 +113,68 @@ class ImageLoader(SourceFileLoader):
         return ImageReader(self.root, self.path)
 
 
+class BytecodeLoader:
+    """Refuse a ``.pyc`` whose source the wheel does not have: nobody can read what it does."""
+
+    def __init__(self, root: Root, path: str) -> None:
+        self._root, self._path = root, path
+
+    def create_module(self, spec: "ModuleSpec") -> None:
+        """Raise ImportError."""
+        name = self._path[len(self._root.base) :].replace(_SEP, "/")
+        raise ImportError(
+            f"{name} in the wheel of {self._root.facts['name']} is bytecode without its source, "
+            "which remote_wheel does not run",
+            name=spec.name,
+            path=self._path,
+        )
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Never reached."""
+
+
+class PortionLoader(NamespaceLoader):
+    """The loader of a namespace package that has mounted portions: stock, but for its resources."""
+
+    def __init__(self, portions: "Any", roots: "dict[str, Root]") -> None:
+        # The stock constructor would compute the portions again; these are PathFinder's own, and keep up to date.
+        self._path = portions
+        self._roots = roots
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Do what the import system does for a namespace package without a loader."""
+        module.__file__ = None
+
+    def get_resource_reader(self, module: "Any") -> "Any":
+        """Return the reader behind importlib.resources."""
+        from remote_wheel.mounts.views import NamespaceReader
+
+        return NamespaceReader(list(self._path), self._roots)
+
+
+class LinecacheLoader:
+    """Load linecache, then tell it of the modules that were mounted before it was there."""
+
+    def __init__(self, stock: "Any") -> None:
+        self._stock = stock
+
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
+        """Create it as usual."""
+        created: ModuleType | None = self._stock.create_module(spec)
+        return created
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Execute it as usual and leave no trace of this loader."""
+        module.__loader__ = self._stock
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._stock
+        self._stock.exec_module(module)
+        for other in list(sys.modules.values()):
+            loader = getattr(other, "__loader__", None)
+            if isinstance(loader, ImageLoader) and not loader.root.is_unpacked:
+                module.lazycache(loader.path, other.__dict__)
+
+
 def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
     """Make the spec that FileFinder would make for the same file."""
     kind, name = entry[0], entry[4]
@@ -110,6 +183,8 @@ def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
     loader: Any
     if kind in (kinds.MODULE, kinds.PACKAGE):
         loader = ImageLoader(fullname, path, root, entry)
+    elif kind == kinds.BYTECODE:
+        loader = BytecodeLoader(root, path)
     else:
         loader = ExtensionFileLoader(fullname, path)
     spec = ModuleSpec(fullname, loader, origin=path, is_package=is_package)
@@ -125,6 +200,7 @@ class MountFinder:
     def __init__(self, roots: "dict[str, Root]") -> None:
         self._roots = roots
         self.tops: dict[str, Root] = {}
+        self.namespaces: dict[str, list[Root]] = {}
 
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
@@ -133,11 +209,13 @@ class MountFinder:
         top = fullname.partition(".")[0]
         root = self.tops.get(top)
         if root is None:
-            return None
+            if top in self.namespaces:
+                return self._find_namespace(fullname, path, self.namespaces[top])
+            return self._find_linecache() if fullname == "linecache" else None
         key = fullname.replace(".", "/")
         entry = root.image.modules.get(key)
         if entry is None:
-            return None
+            return self._find_namespace(fullname, path, [root])
         if path is None:
             return make_spec(fullname, root, entry) if self._is_first(fullname) else None
         parent = root.base + key.rpartition("/")[0].replace("/", _SEP)
@@ -158,6 +236,22 @@ class MountFinder:
             if spec is not None and spec.loader is not None:
                 return False
         return False  # the mounts were taken off sys.path by somebody
+
+    def _find_namespace(self, fullname: str, path: "Sequence[str] | None", roots: "list[Root]") -> "ModuleSpec | None":
+        """Return PathFinder's spec of a namespace package, with a loader that can read mounted resources."""
+        key = fullname.replace(".", "/")
+        if not any(key in root.image.folders for root in roots):
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is None:
+            spec.loader = PortionLoader(spec.submodule_search_locations, self._roots)
+        return spec
+
+    def _find_linecache(self) -> "ModuleSpec | None":
+        spec = PathFinder.find_spec("linecache")
+        if spec is not None and spec.loader is not None:
+            spec.loader = LinecacheLoader(spec.loader)  # type: ignore[assignment]  # as a loader, by its methods
+        return spec
 
     def invalidate_caches(self) -> None:
         """Keep everything: a root never changes."""

@@ -24,6 +24,7 @@ MODULE: "Final" = 0
 PACKAGE: "Final" = 1
 EXTENSION: "Final" = 2
 EXTENSION_PACKAGE: "Final" = 3
+BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 
 _MAGIC: "Final" = b"RWI1"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8

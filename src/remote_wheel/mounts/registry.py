@@ -7,7 +7,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import ModuleType
+    from types import ModuleType, TracebackType
     from typing import Any
 
 from remote_wheel.mounts.finder import MountFinder, Root, make_hook
@@ -43,6 +43,8 @@ def add(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
             _roots[root.path] = root
             for top in root.tops:
                 _finder.tops[top] = root
+            for top in root.facts["namespaces"]:
+                _finder.namespaces.setdefault(top, []).append(root)
             _forget_importers(root)
         for root in roots:
             root.uses += 1
@@ -60,6 +62,8 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
         if not _roots and _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
             sys.path_hooks.remove(_hook)
+            if sys.excepthook is _show_exception:
+                sys.excepthook = sys.__excepthook__
     return gone
 
 
@@ -89,6 +93,29 @@ def _install() -> None:
     at = sys.meta_path.index(stock) if stock in sys.meta_path else len(sys.meta_path)
     sys.meta_path.insert(at, _finder)
     sys.path_hooks.insert(0, _hook)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show_exception
+
+
+def _show_exception(kind: "type[BaseException]", error: BaseException, trace: "TracebackType | None") -> None:
+    """Show an uncaught exception with its source lines, which the stock hook (before 3.13) reads from files only.
+
+    One that asks for a file inside a wheel that is in memory is told what helps.
+    """
+    place = getattr(error, "filename", None)
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and isinstance(place, str):
+        for root in _roots.values():
+            if not root.is_unpacked and place.startswith(root.base):
+                name = root.facts["name"]
+                error.add_note(
+                    f"{name} is in memory and looks for a file beside itself; mount it with unpack=[{name!r}]"
+                )
+    try:
+        import traceback
+
+        traceback.print_exception(kind, error, trace)
+    except Exception:  # noqa: BLE001  # whatever is broken, the stock hook shows at least this much
+        sys.__excepthook__(kind, error, trace)
 
 
 def _first_place() -> int:
@@ -167,6 +194,10 @@ def _unload(root: Root) -> "list[str]":
                 if top in other.tops:
                     _finder.tops[top] = other
                     break
+    for top in root.facts["namespaces"]:
+        _finder.namespaces[top].remove(root)
+        if not _finder.namespaces[top]:
+            del _finder.namespaces[top]
     linecache = sys.modules.get("linecache")
     if linecache is not None:
         for filename in [name for name in linecache.cache if name.startswith(root.base)]:

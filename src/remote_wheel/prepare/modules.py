@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from remote_wheel.mounts.image import EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
+from remote_wheel.mounts.image import BYTECODE, EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
 
 _EXTENSIONS: Final = tuple(sorted(importlib.machinery.EXTENSION_SUFFIXES, key=len, reverse=True))
 # Never mounted over: the standard library, and what the interpreter runs by itself at its start.
@@ -52,11 +52,13 @@ def find_modules(paths: Iterable[str]) -> ModuleTable:
 def _module_of(path: str) -> tuple[str, int, int] | None:
     """Return (key, kind, rank) of a module's file; a lower rank is found first."""
     folder, slash, name = path.rpartition("/")
-    if folder.partition("/")[0].endswith((".dist-info", ".data")):
+    if folder.partition("/")[0].endswith((".dist-info", ".data")) or folder.endswith("__pycache__"):
         return None
-    for at, suffix in enumerate((*_EXTENSIONS, ".py")):
+    for at, suffix in enumerate((*_EXTENSIONS, ".py", ".pyc")):
         stem = name.removesuffix(suffix)
         if stem != name and stem:
+            if suffix == ".pyc":
+                return (folder if stem == "__init__" and folder else folder + slash + stem), BYTECODE, 200
             is_source = suffix == ".py"
             if stem == "__init__" and folder:
                 return folder, PACKAGE if is_source else EXTENSION_PACKAGE, at

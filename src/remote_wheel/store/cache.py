@@ -1,19 +1,18 @@
 """The store's rooms: archives, images, trees, pages, metadata and boot records. docs/reference/store.md draws them."""
 
 import hashlib
+import io
 import json
 import mmap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import filelock
-import installer
 from installer.destinations import SchemeDictionaryDestination
-from installer.sources import WheelSource
 from installer.utils import Scheme
 
 from remote_wheel.errors import StoreError
@@ -93,18 +92,17 @@ class Store:
         """Return the context of a file that becomes the image at *path*."""
         return staged_file(path)
 
-    def unpack(self, key: str, source: WheelSource) -> Path:
-        """Unpack *source* with `installer`, once, and return the folder; the caller holds the archive's lock."""
+    def unpack(self, key: str, files: Iterable[tuple[str, bytes, bool]]) -> Path:
+        """Write *files* (path, contents, whether executable) into a folder of their own, once, and return it.
+
+        The caller holds the lock. `installer` writes them: it keeps every path inside the folder.
+        """
         tree = self.tree_path(key)
         if not tree.is_dir():
             with staged_folder(tree) as staging:
-                schemes = dict.fromkeys(("purelib", "platlib"), str(staging))
-                destination = SchemeDictionaryDestination(schemes, interpreter="", script_kind="posix")
-                if source.distribution:
-                    installer.install(source, destination, {"INSTALLER": b"remote_wheel\n"})
-                else:  # a source tree that does not say what it is has no dist-info to write a RECORD into
-                    for (path, _, _), stream, is_executable in source.get_contents():
-                        destination.write_file(Scheme("purelib"), path, stream, is_executable)
+                destination = SchemeDictionaryDestination({"purelib": str(staging)}, "", "posix")
+                for path, data, is_executable in files:
+                    destination.write_file(Scheme("purelib"), path, io.BytesIO(data), is_executable)
         return tree
 
     def read_facts(self, image: Path) -> dict[str, Any] | None:

@@ -77,8 +77,10 @@ def verify_wheel(
         check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
     metadata = parse_metadata(raw_metadata, subject=filename)
     check_identity(metadata, name, version, subject=filename)
-    _check_record(archive, dist_info, filename)
+    record = _check_record(archive, dist_info, filename)
     files, left_out = _layout(archive, dist_info, filename)
+    if left_out or any(path != member for path, member in files.items()):
+        files[f"{dist_info}/RECORD"] = _record_of_root(record, files)
     return Verified(
         sha256=sha256,
         filename=filename,
@@ -130,8 +132,8 @@ def _check_wheel_file(raw: bytes, filename: str) -> None:
         raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
 
 
-def _check_record(archive: Archive, dist_info: str, filename: str) -> None:
-    """Compare RECORD and members both ways; raise RecordMismatch with every problem found."""
+def _check_record(archive: Archive, dist_info: str, filename: str) -> dict[str, tuple[str, str]]:
+    """Compare RECORD and members both ways and return its rows; raise RecordMismatch with every problem found."""
     problems: list[tuple[str, str]] = []
     rows: dict[str, tuple[str, str]] = {}
     for path, digest, size in _record_rows(_read_required(archive, f"{dist_info}/RECORD", filename), filename):
@@ -149,6 +151,15 @@ def _check_record(archive: Archive, dist_info: str, filename: str) -> None:
     problems += [(path, "listed but missing") for path in rows if path not in archive.members]
     if problems:
         raise RecordMismatch(subject=filename, problems=tuple(sorted(problems)))
+    return rows
+
+
+def _record_of_root(rows: Mapping[str, tuple[str, str]], files: Mapping[str, str | bytes]) -> bytes:
+    """Return RECORD with the names that files have below the import root; what is left out keeps the wheel's name."""
+    names = {member: path for path, member in files.items()}
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows((names.get(path, path), *rest) for path, rest in rows.items())
+    return text.getvalue().encode()
 
 
 def _record_rows(raw: bytes, filename: str) -> Iterator[tuple[str, str, str]]:
