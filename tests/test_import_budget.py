@@ -11,6 +11,7 @@ ISLAND = {
     "remote_wheel.api",
     "remote_wheel.mounts",
     "remote_wheel.mounts.boot",
+    "remote_wheel.mounts.children",
     "remote_wheel.mounts.finder",
     "remote_wheel.mounts.image",
     "remote_wheel.mounts.registry",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remote_wheel.errors import HelperFailed, rebuild_error
-from remote_wheel.mounts import registry
+from remote_wheel.mounts import children, registry
 
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
 _START = "import sys; sys.path.append(sys.argv[1]); from remote_wheel.cli.helper import serve; sys.exit(serve())"
@@ -37,7 +37,9 @@ def ask(request: Mapping[str, Any]) -> dict[str, Any]:
 def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, package_parent]
-    environ = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
+    environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
+    environ["PYTHONIOENCODING"] = "utf-8"
     try:
         helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
     except OSError:

@@ -21,7 +21,7 @@ _MAGIC: "Final" = b"RWB1"
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
 # They say where to look and how fresh an answer must be, not what the answer is.
-_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir"))
+_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children"))
 
 
 def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:

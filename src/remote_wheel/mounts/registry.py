@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any
 
+from remote_wheel.mounts import children
 from remote_wheel.mounts.finder import MountFinder, Root, make_hook
 from remote_wheel.mounts.image import Image
 
@@ -48,6 +49,8 @@ def add(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
             _forget_importers(root)
         for root in roots:
             root.uses += 1
+        if new:
+            children.export(mounted())
         return roots
 
 
@@ -59,6 +62,7 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
             root.uses -= 1
             if root.uses == 0 and _roots.pop(root.path, None) is root:
                 gone += _unload(root)
+        children.export(mounted())
         if not _roots and _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
             sys.path_hooks.remove(_hook)

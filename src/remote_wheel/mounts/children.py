@@ -1,0 +1,61 @@
+"""Child processes of the same interpreter see the mounts of their parent.
+
+While there are mounts, PYTHONPATH starts with the folder `bootstrap`, whose sitecustomize mounts them in the child, and
+REMOTE_WHEEL_CHILD says what. Both are in `os.environ`, so whatever way a child is started hands them on. Set
+REMOTE_WHEEL_CHILDREN=0 to leave children alone. Processes without mounts see and pay nothing.
+"""
+
+import marshal
+import os
+import sys
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from remote_wheel.mounts.finder import Root
+
+VARIABLE: "Final" = "REMOTE_WHEEL_CHILD"
+_HERE: "Final" = os.path.dirname(os.path.abspath(__file__))
+_BOOTSTRAP: "Final" = os.path.join(_HERE, "bootstrap")
+
+
+def export(roots: "Sequence[Root]") -> None:
+    """Have child processes mount *roots*, given in their order on sys.path; none of them: take it all back."""
+    environ = os.environ
+    if not roots or environ.get("REMOTE_WHEEL_CHILDREN", "1") == "0":
+        _take_back()
+        return
+    mounts = zlib.compress(marshal.dumps([root.facts for root in roots]), 1).hex()
+    parent = os.path.dirname(os.path.dirname(_HERE))
+    environ[VARIABLE] = os.pathsep.join((parent, sys.prefix, str(sys.hexversion), mounts))
+    path = environ.get("PYTHONPATH")
+    if path is None:
+        environ["PYTHONPATH"] = _BOOTSTRAP
+    elif path.partition(os.pathsep)[0] != _BOOTSTRAP:
+        environ["PYTHONPATH"] = f"{_BOOTSTRAP}{os.pathsep}{path}" if path else _BOOTSTRAP
+
+
+def _take_back() -> None:
+    environ = os.environ
+    if environ.pop(VARIABLE, None) is None:
+        return
+    rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry != _BOOTSTRAP]
+    if any(rest):
+        environ["PYTHONPATH"] = os.pathsep.join(rest)
+    else:
+        environ.pop("PYTHONPATH", None)
+
+
+def mount_as_parent(mounts: str) -> None:
+    """Mount what *mounts* (the last part of the variable) says; a mount whose image is gone is left out."""
+    from remote_wheel.mounts import registry
+    from remote_wheel.mounts.image import DamagedImage
+
+    for entry in reversed(marshal.loads(zlib.decompress(bytes.fromhex(mounts)))):  # noqa: S302  # our parent's
+        try:
+            registry.add([entry])
+        except (OSError, DamagedImage):
+            continue
