@@ -416,6 +416,20 @@ class AmbiguousModule(MountError):
         return f"Name it: module={self.modules[0]!r}." if self.modules else "mount() takes it without importing."
 
 
+class Shadowed(MountError):
+    """Raised when an import does not give what was mounted: something earlier on sys.path has that name."""
+
+    _hint = "Rename or remove what is in front: a file beside the script, a folder of PYTHONPATH, the standard library."
+
+    module: str
+    project: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.project} {self.wanted} is mounted, but `import {self.module}` finds {self.found} first"
+
+
 class MustBeUnpacked(MountError):
     """Raised when a project with native code was asked to stay in memory: the system loads those from files only."""
 

@@ -82,7 +82,7 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
 def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
     variable = f"REMOTE_WHEEL_{name.upper()}"
     text = environ.get(variable)
-    if text is None:
+    if text is None or (not text and name in ("index_url", *_LISTS)):  # empty is unset, as other tools read it
         return None
     if name == "index_url":
         return text

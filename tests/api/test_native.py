@@ -66,12 +66,21 @@ def test_a_native_wheel_is_unpacked_and_its_extension_loads(native: LoopbackInde
 def test_a_damaged_tree_or_image_is_made_again(native: LoopbackIndex, python: Python, cache: Path) -> None:
     code = "import remote_wheel; print(remote_wheel.require('fast').answer())"
     python(code)
-    (tree,) = (cache / "v1" / "trees").iterdir()
+    (tree,) = (path for path in (cache / "v1" / "trees").iterdir() if path.is_dir())
     shutil.rmtree(tree)
     assert python(code).stdout.strip() == "42"
     (image,) = (cache / "v1" / "images").rglob("*.zip")
     image.write_bytes(image.read_bytes()[:-20])
     assert python(code).stdout.strip() == "42"
+    # Damage that leaves size and time as they were is noticed when the image is mapped.
+    status, data = image.stat(), image.read_bytes()
+    image.write_bytes(data[:-30] + bytes(30))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert python(code).stdout.strip() == "42"
+    # A file of the tree that is gone is noticed the next time the record is made.
+    (tree / "fast" / "__init__.py").unlink()
+    assert python(code, REMOTE_WHEEL_REFRESH="1").stdout.strip() == "42"
+    assert (tree / "fast" / "__init__.py").is_file()
 
 
 def test_settings_override_the_scan(native: LoopbackIndex, python: Python) -> None:

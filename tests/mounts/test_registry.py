@@ -167,19 +167,27 @@ def test_a_record_is_believed_only_whole_fresh_and_private(tmp_path: Path) -> No
     assert boot.read_record(str(tmp_path / "nothing")) is None
 
 
-def test_keys_tell_requests_apart_and_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_tell_requests_apart_and_tell_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def key(action: str = "require", *subjects: str, options: "dict[str, Any] | None" = None, **facts: Any) -> str:
+        return boot.record_key(action, subjects or ("a",), options or {}, **{"cache": "/c", **facts})
+
     keys = {
-        boot.record_key("require", ("a",), {}),
-        boot.record_key("mount", ("a",), {}),
-        boot.record_key("require", ("a", "b"), {}),
-        boot.record_key("require", ("a",), {"pre": True}),
-        boot.record_key("require", ("a",), {}, [("a", "1")]),
+        key(),
+        key("mount"),
+        key("require", "a", "b"),
+        key(options={"pre": True}),
+        key(preferred=[("a", "1")]),
+        key(path=["/lib"]),
+        key(cache="/d"),
+        key(options={"index_url": "folder"}),
     }
+    monkeypatch.chdir(tmp_path)
+    keys |= {key("mount"), key(options={"index_url": "folder"})}  # a relative path is another file elsewhere
     monkeypatch.setenv("REMOTE_WHEEL_INDEX_URL", "https://me:pw@index.example")
-    keys.add(boot.record_key("require", ("a",), {}))
-    assert len(keys) == 6
-    assert all(len(key) == 32 and set(key) <= set("0123456789abcdef") for key in keys)
-    assert boot.record_key("require", ("a",), {"offline": True}) == boot.record_key("require", ("a",), {})
+    keys.add(key())
+    assert len(keys) == 11
+    assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in keys)
+    assert key(options={"offline": True}) == key()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def test_pre_releases_by_pep_440() -> None:
     assert pins(graph, "only") == {"only": "1b1"}
     assert pins(graph, "needs")["a"] == "2rc1"
     assert pins(graph, "a", policy=Policy(pre=True)) == {"a": "2rc1"}
+    # A final that falls to a conflict is no reason to take a pre-release that nobody asked for.
+    fallen: Graph = {"a": {"1": ["b>2"], "2rc1": []}, "b": {"1": []}}
+    with pytest.raises(Unsatisfiable):
+        plan_of(fallen, "a")
 
 
 def test_yanked_releases_only_by_exact_pin() -> None:
@@ -183,56 +187,61 @@ def _is_pinned(specifier: SpecifierSet) -> bool:
     return any(each.operator == "==" for each in specifier)
 
 
-def solutions(graph: Graph, roots: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Yield every assignment of versions that satisfies the rules, by trying all of them."""
-    names = sorted(graph)
-    wanted = [Requirement(text) for text in roots]
-    opened = {
-        (r.name, v)
-        for r in wanted
-        if _is_pinned(r.specifier)
-        for v in graph[r.name]
-        if r.specifier.contains(v.rstrip("!"), True)
-    }
-    for choice in itertools.product(*([None, *graph[name]] for name in names)):
-        assigned = dict(zip(names, choice, strict=True))
-        if _holds(graph, wanted, assigned, opened):
-            yield {name: version.rstrip("!") for name, version in assigned.items() if version}
+class Rules:
+    """The rules for one graph and its roots, written again from the standards, without sets or clauses."""
 
+    def __init__(self, graph: Graph, roots: tuple[str, ...]) -> None:
+        self.graph = graph
+        self.roots = [Requirement(text) for text in roots]
 
-def _holds(
-    graph: Graph, roots: list[Requirement], assigned: dict[str, str | None], opened: set[tuple[str, str]]
-) -> bool:
-    todo, seen = list(roots), set()
-    reached = set()
-    while todo:
-        requirement = todo.pop()
-        version = assigned[requirement.name]
-        if version is None or not requirement.specifier.contains(version.rstrip("!"), True):
-            return False
-        if (
-            version.endswith("!")
-            and not _is_pinned(requirement.specifier)
-            and (requirement.name, version) not in opened
-        ):
-            return False
-        reached.add(requirement.name)
-        for extra in ("", *requirement.extras):
-            if (requirement.name, extra) not in seen:
-                seen.add((requirement.name, extra))
-                for text in graph[requirement.name][version]:
-                    each = Requirement(text)
-                    bare = each.marker is None or each.marker.evaluate({**TARGET.environment, "extra": ""})
-                    if bare or (extra and each.marker and each.marker.evaluate({**TARGET.environment, "extra": extra})):
-                        todo.append(each)
-    return reached == {name for name, version in assigned.items() if version}
+    def admits(self, requirement: Requirement, version: str) -> bool:
+        """Whether *requirement* may be met by *version* ("!": yanked; PEP 592, and PEP 440 on pre-releases)."""
+        return version in self._admitted(requirement)
+
+    def _admitted(self, requirement: Requirement) -> list[str]:
+        fitting = [v for v in self.graph[requirement.name] if requirement.specifier.contains(v.rstrip("!"), True)]
+        fitting = [v for v in fitting if not v.endswith("!") or self._is_opened(requirement, v)]
+        named = [r for r in (requirement, *self.roots) if r.name == requirement.name and r.specifier.prereleases]
+        finals = [v for v in fitting if "rc" not in v]
+        return fitting if named or not finals else finals
+
+    def _is_opened(self, requirement: Requirement, yanked: str) -> bool:
+        pins = [r for r in (requirement, *self.roots) if r.name == requirement.name and _is_pinned(r.specifier)]
+        return any(pin.specifier.contains(yanked.rstrip("!"), True) for pin in pins)
+
+    def solutions(self) -> Iterator[dict[str, str]]:
+        """Yield every assignment of versions that satisfies the rules, by trying all of them."""
+        names = sorted(self.graph)
+        for choice in itertools.product(*([None, *self.graph[name]] for name in names)):
+            assigned = dict(zip(names, choice, strict=True))
+            if self._holds(assigned):
+                yield {name: version.rstrip("!") for name, version in assigned.items() if version}
+
+    def _holds(self, assigned: dict[str, str | None]) -> bool:
+        todo, seen = list(self.roots), set()
+        while todo:
+            requirement = todo.pop()
+            version = assigned[requirement.name]
+            if version is None or not self.admits(requirement, version):
+                return False
+            for extra in ("", *requirement.extras):
+                if (requirement.name, extra) not in seen:
+                    seen.add((requirement.name, extra))
+                    todo += self._needs(requirement.name, version, extra)
+        return {name for name, _ in seen} == {name for name, version in assigned.items() if version}
+
+    def _needs(self, name: str, version: str, extra: str) -> Iterator[Requirement]:
+        for each in map(Requirement, self.graph[name][version]):
+            bare = each.marker is None or each.marker.evaluate({**TARGET.environment, "extra": ""})
+            if bare or (extra and each.marker and each.marker.evaluate({**TARGET.environment, "extra": extra})):
+                yield each
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.integers(min_value=0, max_value=10**9))
 def test_brute_force_agrees(seed: int) -> None:
     graph, roots = random_graph(seed)
-    possible = list(solutions(graph, roots))
+    possible = list(Rules(graph, roots).solutions())
     try:
         found = pins(graph, *roots)
     except (Unsatisfiable, NoMatchingVersion):

@@ -11,7 +11,7 @@ from remote_wheel.spec.source import parse_source, redact
     ("text", "url", "filename", "kind", "is_local"),
     [
         (
-            "https://h/a/x-1-py3-none-any.whl#sha256=AB",
+            "https://h/a/x-1-py3-none-any.whl#sha256=" + "AB" * 32,
             "https://h/a/x-1-py3-none-any.whl",
             "x-1-py3-none-any.whl",
             "wheel",
@@ -31,13 +31,27 @@ def test_parts(text: str, url: str, filename: str, kind: str, is_local: bool) ->
 
 
 def test_fragment() -> None:
-    source = parse_source("https://h/x.zip#subdirectory=a/b&sha256=ABCD&egg=x")
-    assert source.digests == {"sha256": "abcd"}
+    source = parse_source(f"https://h/x.zip#subdirectory=a/b&sha256={'AB' * 32}&egg=x")
+    assert source.digests == {"sha256": "ab" * 32}
     assert source.subdirectory == "a/b"
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "ftp://h/x.whl", "s4://b/x.whl", "https://h/x.tar", "https:///x.whl", "x", "https://h/"]
+    "text",
+    [
+        "",
+        " ",
+        "ftp://h/x.whl",
+        "s4://b/x.whl",
+        "https://h/x.tar",
+        "https:///x.whl",
+        "https://h/x.whl#sha256=",
+        "https://h/x.whl#sha256:00",
+        "https://h/x.whl#md5=xy",
+        "https://[h/x.whl",
+        "x",
+        "https://h/",
+    ],
 )
 def test_refused(text: str) -> None:
     with pytest.raises(InvalidSource):
@@ -67,3 +81,11 @@ def test_digests() -> None:
     hasher.update(b"ab")
     hasher.update(b"c")
     assert hasher.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_texts_are_redacted() -> None:
+    from remote_wheel.spec.source import redact_text
+
+    assert redact_text("a @ https://u:p@h/x.whl?s=t#f is bad") == "a @ https://h/x.whl?s=*** is bad"
+    assert redact("https://h/?bare") == "https://h/?***"
+    assert redact("https://[broken") == "***"

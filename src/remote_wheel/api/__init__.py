@@ -56,8 +56,8 @@ def require(
     _check_requirements(requirements, module)
     record, _ = _boot("require", requirements, _checked(options), cache_dir)
     modules = []
-    for requirement, (_, choices) in zip(requirements, record["subjects"], strict=True):
-        modules.append(import_module(module or _only(choices, requirement)))
+    for requirement, subject in zip(requirements, record["subjects"], strict=True):
+        modules.append(_import_planned(module or _only(subject["choices"], requirement), subject, record))
     return modules[0] if len(modules) == 1 else tuple(modules)
 
 
@@ -83,7 +83,7 @@ def mount(
         "subdirectory": subdirectory,
     }
     record, roots = _boot("mount", (fspath(source),), {**own, **_checked(options)}, cache_dir)
-    return Mount(roots, record["subjects"][0][1])
+    return Mount(roots, record["subjects"][0]["choices"])
 
 
 def resolve(
@@ -111,7 +111,7 @@ def prefetch(
 
     _check_requirements(requirements, None)
     cache, given = cache_folder(cache_dir), _checked(options)
-    key = boot.record_key("require", requirements, given)
+    key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
     return plan_from_json(ask(_request("require", requirements, given, cache, key))["plan"])
 
 
@@ -141,6 +141,7 @@ class Mount:
     def __init__(self, roots: "list[Root]", choices: "Sequence[str]") -> None:
         self._roots = roots
         self._choices = tuple(choices)
+        self._is_mounted = True
 
     @property
     def source(self) -> str:
@@ -170,16 +171,16 @@ class Mount:
 
     def import_module(self, name: "str | None" = None) -> "ModuleType":
         """Import and return module *name*, by default the one the distribution is called for."""
-        return import_module(name or _only(self._choices, self.source))
+        return _import_from(name or _only(self._choices, self.source), self._roots[0])
 
     def unmount(self) -> None:
         """Undo the mount: its modules leave sys.modules, its places sys.path. A second call does nothing.
 
         What another mount or require uses too stays until that is gone.
         """
-        roots, self._roots[1:] = list(self._roots), []
-        if roots and roots[0].uses:
-            registry.remove(roots)
+        self._is_mounted, was_mounted = False, self._is_mounted
+        if was_mounted:
+            registry.remove(self._roots)
 
     def __enter__(self) -> "Mount":
         return self
@@ -198,7 +199,7 @@ def boot_record(
     action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache_dir: "str | None" = None
 ) -> "tuple[dict[str, Any], list[Root]]":
     """Find or make the boot record of a request and mount what it says. For the command line's `run`."""
-    return _boot(action, subjects, options, cache_dir)
+    return _boot(action, subjects, _checked(options), cache_dir)
 
 
 def import_module(name: str) -> "ModuleType":
@@ -207,35 +208,79 @@ def import_module(name: str) -> "ModuleType":
     return sys.modules[name]
 
 
+def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":
+    """Import module *name* and make sure that it is the distribution the plan has for *subject*."""
+    for entry in record["mounts"]:
+        if entry["name"] == subject["name"]:
+            root = next(root for root in registry.mounted() if root.path == entry["root"])
+            return _import_from(name, root)
+    module = import_module(name)
+    mounted = registry.root_of(module)
+    if mounted is not None and mounted.facts["version"] != subject["version"]:
+        from remote_wheel.errors import AlreadyImported
+
+        raise AlreadyImported(
+            module=name,
+            project=subject["name"],
+            wanted=f"{subject['version']} (installed)",
+            loaded=mounted.facts["version"],
+            loaded_from=f"{mounted.facts['source']} (mounted)",
+        )
+    return module
+
+
+def _import_from(name: str, root: "Root") -> "ModuleType":
+    """Import module *name*; raise Shadowed where it is not *root*'s, though *root* has a module of that name."""
+    module = import_module(name)
+    if name.replace(".", "/") in root.image.modules and not registry.serves(module, root):
+        from remote_wheel.errors import Shadowed
+
+        version, place = registry.version_of(module)
+        facts = root.facts
+        raise Shadowed(
+            module=name,
+            project=facts["name"] or facts["filename"],
+            wanted=facts["version"],
+            found=f"version {version} at {place}" if version else place,
+        )
+    return module
+
+
 def _boot(
     action: str,
     subjects: "Sequence[str]",
     options: "Mapping[str, Any]",
     cache_dir: "str | PathLike[str] | None",
 ) -> "tuple[dict[str, Any], list[Root]]":
-    cache = cache_folder(cache_dir)
-    key = boot.record_key(action, subjects, options)
-    is_offline = boot.is_on("offline", options)
-    record = None
+    cache, path, preferred = cache_folder(cache_dir), _search_path(), _preferred()
+    keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
+    if preferred:  # a plan that keeps what is mounted has a record of its own
+        keys.append(boot.record_key(action, subjects, options, cache=cache, path=path, preferred=preferred))
+    is_damaged = False
     if not boot.is_on("refresh", options):
-        record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
-        if record is not None and not _fits(record):
-            # Another version of one of these is mounted: ask for a plan that keeps it, if there is one.
-            key = boot.record_key(action, subjects, options, _preferred())
+        is_offline = boot.is_on("offline", options)
+        for key in keys:
             record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
-    if record is not None:
+            if record is not None and _fits(record, preferred):
+                try:
+                    return record, registry.add(record["mounts"])
+                except (OSError, DamagedImage):
+                    is_damaged = True
+    from remote_wheel.api.cold import ask
+
+    request = _request(action, subjects, options, cache, keys[-1])
+    for is_rebuilt in (is_damaged, True):
+        ask({**request, "rebuild": is_rebuilt})
+        record = boot.read_record(boot.record_path(cache, keys[-1]))
+        if record is None:
+            continue
         try:
             return record, registry.add(record["mounts"])
         except (OSError, DamagedImage):
-            pass  # pruned or damaged since: make it again
-    from remote_wheel.api.cold import ask
-    from remote_wheel.errors import HelperFailed
+            continue
+    from remote_wheel.errors import StoreError
 
-    ask(_request(action, subjects, options, cache, key))
-    record = boot.read_record(boot.record_path(cache, key))
-    if record is None:
-        raise HelperFailed(reason=f"it left no usable boot record in {cache}")
-    return record, registry.add(record["mounts"])
+    raise StoreError(path=cache, reason="what is written there does not read back")
 
 
 def _request(
@@ -248,15 +293,24 @@ def _request(
         "cache": cache,
         "key": key,
         "preferred": _preferred(),
+        "search_path": _search_path(),
     }
 
 
+def _search_path() -> "list[str]":
+    roots = {root.path for root in registry.mounted()}
+    return [entry for entry in boot.search_path() if entry not in roots]
+
+
 def _preferred() -> "list[tuple[str, str]]":
-    return [(root.facts["name"], root.facts["version"]) for root in registry.mounted() if root.facts["name"]]
+    """Return (name, version) of what is mounted; of two versions, the one that imports find."""
+    mounted = {root.facts["name"]: root.facts["version"] for root in reversed(registry.mounted())}
+    return sorted((name, version) for name, version in mounted.items() if name)
 
 
-def _fits(record: "Mapping[str, Any]") -> bool:
-    mounted = dict(_preferred())
+def _fits(record: "Mapping[str, Any]", preferred: "Sequence[tuple[str, str]]") -> bool:
+    """Whether a record mounts no other version of what is mounted."""
+    mounted = dict(preferred)
     return all(mounted.get(entry["name"], entry["version"]) == entry["version"] for entry in record["mounts"])
 
 
@@ -284,7 +338,28 @@ def _checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
     for name in options:
         if name not in OPTION_NAMES:
             raise TypeError(f"unexpected option {name!r}; options are {', '.join(OPTION_NAMES)}")
-        if name in _LISTS and isinstance(options[name], str):
-            raise TypeError(f"{name} is a sequence of strings, not one string")
+        _check_type(name, options[name])
     given = {name: value for name, value in options.items() if value is not None}
-    return {name: list(value) if name in _LISTS else value for name, value in given.items()}
+    return {name: _as_json(value) for name, value in given.items()}
+
+
+def _check_type(name: str, value: "Any") -> None:
+    if value is None:
+        return
+    if name in _LISTS:
+        is_right = not isinstance(value, (str, bytes)) and all(_is_text(item) for item in value)
+        wanted = "a sequence of strings"
+    else:
+        is_right, wanted = (_is_text(value), "a string") if name == "index_url" else (isinstance(value, bool), "a bool")
+    if not is_right:
+        raise TypeError(f"{name} is {wanted}, not {value!r}")
+
+
+def _is_text(value: "Any") -> bool:
+    return isinstance(value, str) or hasattr(value, "__fspath__")
+
+
+def _as_json(value: "Any") -> "Any":
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    return value.__fspath__() if hasattr(value, "__fspath__") else value

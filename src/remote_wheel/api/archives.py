@@ -9,7 +9,7 @@ from remote_wheel.errors import DigestMismatch, InvalidSource, NotCached
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
-from remote_wheel.spec.digest import Hasher
+from remote_wheel.spec.digest import Hasher, check_digests, is_strong
 from remote_wheel.spec.source import Source
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import Staged
@@ -45,7 +45,6 @@ class Archives:
 
     def __init__(self, settings: Settings, store: Store, client: Client) -> None:
         self._settings, self._store, self._client = settings, store, client
-        self._verified: dict[str, Verified] = {}
         self.fresh_until_s = float("inf")
 
     def sink(
@@ -67,10 +66,10 @@ class Archives:
 
         Raises FetchError, VerificationError, InvalidMetadata or NotCached.
         """
-        known = digests.get("sha256") or self._known_sha256(url)
+        known = digests.get("sha256") or self._fresh_sha256(url)
         with self._store.lock(f"archive {known or url}"):
-            known = digests.get("sha256") or self._known_sha256(url)
-            if known and (found := self._from_store(known, filename, metadata_digests)):
+            known = digests.get("sha256") or self._fresh_sha256(url)
+            if known and (found := self._from_store(known, filename, digests, metadata_digests)):
                 return found
             if self._settings.offline and not url.startswith("file:"):
                 stem = "==".join(filename.split("-")[:2])
@@ -82,22 +81,20 @@ class Archives:
                     headers=IDENTITY,
                     max_bytes=self._settings.limits.download_bytes,
                     sink=sink,
-                    is_held_by_hash="sha256" in digests,
+                    is_held_by_hash=is_strong(digests),
                 )
-                verified = self.finish_wheel(incoming, sink, filename, digests, metadata_digests or {})
-            if "sha256" not in digests:
-                self._note_url(url, verified.sha256)
-            return verified
+                return self.finish_wheel(incoming, sink, filename, url, digests, metadata_digests or {})
 
     def finish_wheel(
         self,
         incoming: Staged,
         sink: HashingSink,
         filename: str,
+        url: str,
         digests: Mapping[str, str],
         metadata_digests: Mapping[str, str],
     ) -> Verified:
-        """Verify a wheel that has come in whole, and have it kept."""
+        """Verify a wheel that has come in whole from *url*, and have it kept."""
         sink.hasher.check(digests, subject=filename, stated_by="the index")
         sha256 = sink.hasher.sha256
         verified = verify_wheel(
@@ -108,7 +105,8 @@ class Archives:
             metadata_digests=metadata_digests,
         )
         incoming.keep_as = sha256
-        self._verified[sha256] = verified
+        if "sha256" not in digests:
+            self._note_url(url, sha256)
         return verified
 
     def source(self, source: Source, sha256: str | None) -> Verified:
@@ -126,6 +124,7 @@ class Archives:
         with self._store.lock(f"archive {known or source.url}"):
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
+                check_digests(view, stated, subject=source.shown, stated_by="you")
                 return self._verify(source, view, known)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
@@ -136,24 +135,28 @@ class Archives:
                     headers=IDENTITY,
                     max_bytes=self._settings.limits.download_bytes,
                     sink=sink,
-                    is_held_by_hash="sha256" in stated,
+                    is_held_by_hash=is_strong(stated),
                 )
                 sink.hasher.check(stated, subject=source.shown, stated_by="you")
                 verified = self._verify(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = verified.sha256
             if "sha256" not in stated:
                 self._note_url(source.url, verified.sha256)
-                self.fresh_until_s = time.time() + self._settings.freshness_s
             return verified
 
     # --- how -----------------------------------------------------------------------------------------------------
 
-    def _from_store(self, sha256: str, filename: str, metadata_digests: Mapping[str, str] | None) -> Verified | None:
-        if sha256 in self._verified and not metadata_digests:
-            return self._verified[sha256]
+    def _from_store(
+        self,
+        sha256: str,
+        filename: str,
+        digests: Mapping[str, str],
+        metadata_digests: Mapping[str, str] | None,
+    ) -> Verified | None:
         view = self._store.open_archive(sha256)
         if view is None:
             return None
+        check_digests(view, digests, subject=filename, stated_by="the index")
         return verify_wheel(
             view,
             filename=filename,
@@ -187,20 +190,19 @@ class Archives:
             data, filename=source.filename, sha256=sha256, limits=limits, subdirectory=source.subdirectory
         )
 
-    def _known_sha256(self, url: str) -> str | None:
-        kept = self._store.read_answer("urls", url)
-        return json.loads(kept[1])["sha256"] if kept else None
-
     def _fresh_sha256(self, url: str) -> str | None:
+        """Return the digest that *url* had, while that is fresh; a local file is read each time."""
         kept = self._store.read_answer("urls", url)
-        if kept is None:
+        if kept is None or url.startswith("file:"):
             return None
         expiry = kept[0].fetched_at_s + self._settings.freshness_s
         if not self._settings.offline and (self._settings.refresh or time.time() > expiry):
             return None
-        self.fresh_until_s = expiry
+        self.fresh_until_s = min(self.fresh_until_s, expiry)
         return str(json.loads(kept[1])["sha256"])
 
     def _note_url(self, url: str, sha256: str) -> None:
         body = json.dumps({"sha256": sha256}).encode()
         self._store.write_answer("urls", url, body, {}, "")
+        if not url.startswith("file:"):
+            self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)

@@ -11,7 +11,7 @@ from typing import Protocol
 from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Archives
-from remote_wheel.errors import InvalidMetadata, NotCached
+from remote_wheel.errors import InvalidMetadata, NotCached, ServerError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata, total_of
 from remote_wheel.index.candidates import Installed, Listing, Release, make_listing
@@ -64,6 +64,7 @@ class IndexCatalog:
         self._lock = threading.Lock()
         self._looked_at = 0
         self.fresh_until_s = float("inf")
+        self.local_folders: list[str] = []  # file: URLs of the pages read from local indexes
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
 
     # --- resolution.provider.Catalog ----------------------------------------------------------------------------
@@ -111,13 +112,15 @@ class IndexCatalog:
         return make_listing(project, None, self._target, installed=installed, searched=tuple(searched))
 
     def _page(self, project: NormalizedName, url: str) -> Page | None:
+        """Return the project's page, None where the index does not have the project."""
+        if url.startswith("file:"):
+            return self._local_page(project, url)
         kept = self._store.read_answer("pages", url)
-        is_local = url.startswith("file:")
-        if self._settings.offline and not is_local:
+        if self._settings.offline:
             if kept is None:
                 raise NotCached(what=f"the index page of {project}", way=f"remote-wheel prefetch {project}")
             return self._parse(project, *kept)
-        if kept and not self._settings.refresh and time.time() < self._expiry(kept[0]) and not is_local:
+        if kept and kept[0].is_found and not self._settings.refresh and time.time() < self._expiry(kept[0]):
             return self._parse(project, *kept)
         headers = {"Accept": ACCEPT}
         if kept and kept[0].etag:
@@ -126,26 +129,28 @@ class IndexCatalog:
             headers["If-Modified-Since"] = kept[0].last_modified
         limit = self._settings.limits.page_bytes
         answer = self._client.fetch(url, headers=headers, max_bytes=limit, may_be_missing=True)
-        if answer.status == 404:
-            self._note_expiry(time.time() + self._settings.freshness_s)
-            return None
         if answer.status == 304 and kept:
-            known = {"content-type": kept[0].content_type, "etag": kept[0].etag}
-            known["last-modified"] = kept[0].last_modified
-            return self._parse(project, *self._keep(url, kept[1], {**known, **answer.headers}, kept[0].url))
-        return self._parse(project, *self._keep(url, answer.body, answer.headers, answer.url))
+            stored = self._store.revalidate_answer("pages", url, kept, answer.headers)
+            return self._parse(project, stored, kept[1])
+        is_found = answer.status != 404
+        final = redact(answer.url)
+        stored = self._store.write_answer("pages", url, answer.body, answer.headers, final, is_found=is_found)
+        return self._parse(project, stored, answer.body)
 
-    def _keep(self, url: str, body: bytes, headers: Mapping[str, str], final: str) -> tuple[StoredAnswer, bytes]:
-        if url.startswith("file:"):  # a local index is its own cache, and is read each time
-            now = time.time()
-            return StoredAnswer(
-                url=final, content_type=headers["content-type"], etag="", last_modified="", fetched_at_s=now,
-                max_age_s=None, sha256="",
-            ), body  # fmt: skip
-        return self._store.write_answer("pages", url, body, headers, redact(final)), body
+    def _local_page(self, project: NormalizedName, url: str) -> Page | None:
+        """Read a page of a local index: its own cache, read each time, and watched by the boot record."""
+        limit = self._settings.limits.page_bytes
+        answer = self._client.fetch(url, headers={}, max_bytes=limit, may_be_missing=True)
+        self.local_folders.append(url)
+        if answer.status == 404:
+            self._note_expiry(time.time())
+            return None
+        return parse_page(answer.body, answer.headers["content-type"], url=url, project=project)
 
-    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes) -> Page:
+    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes) -> Page | None:
         self._note_expiry(self._expiry(answer))
+        if not answer.is_found:
+            return None
         return parse_page(body, answer.content_type, url=answer.url, project=project)
 
     def _expiry(self, answer: StoredAnswer) -> float:
@@ -162,8 +167,11 @@ class IndexCatalog:
         file = release.file
         if file is None or release.metadata:
             raise InvalidMetadata(subject=str(release), reason="its metadata is known already (a bug)")
-        key = file.digests.get("sha256") or file.url
-        raw = self._store.read_metadata(key)
+        # By its own digest, else by where it was: what one index says of a wheel must not reach another's.
+        stated = file.metadata_digests.get("sha256")
+        key = f"sha256 {stated}" if stated else f"{file.url} {file.digests.get('sha256', '')}"
+        may_be_old = not stated and (self._settings.refresh or not file.digests)
+        raw = None if may_be_old and not self._settings.offline else self._store.read_metadata(key)
         if raw is None:
             if self._settings.offline and not file.url.startswith("file:"):
                 way = f"remote-wheel prefetch '{release.project}=={release.version}'"
@@ -198,15 +206,18 @@ class IndexCatalog:
         """Ask for the wheel's tail; a server that does not know ranges sends the wheel, which is kept."""
         with self._store.new_archive() as incoming:
             sink = self._archives.sink(incoming, file.digests)
-            answer = self._client.fetch(
-                file.url,
-                headers={"Range": f"bytes=-{TAIL_BYTES}", **IDENTITY},
-                max_bytes=self._settings.limits.download_bytes,
-                sink=sink,
-                is_held_by_hash=True,
-            )
+            try:
+                answer = self._client.fetch(
+                    file.url,
+                    headers={"Range": f"bytes=-{TAIL_BYTES}", **IDENTITY},
+                    max_bytes=self._settings.limits.download_bytes,
+                    sink=sink,
+                    is_held_by_hash=True,
+                )
+            except ServerError:  # some refuse a range from the end (416, 501); a real failure shows again
+                return self._metadata_of_wheel(file)
             if answer.status == 200:
-                verified = self._archives.finish_wheel(incoming, sink, file.filename, file.digests, {})
+                verified = self._archives.finish_wheel(incoming, sink, file.filename, file.url, file.digests, {})
                 return verified.read(f"{verified.dist_info}/METADATA")
             tail = bytes(incoming.contents())
         size = total_of(answer.headers.get("content-range", ""), file.url)

@@ -12,24 +12,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from remote_wheel.errors import HelperFailed, rebuild_error
-from remote_wheel.mounts import children, registry
+from remote_wheel.mounts import children
 
+MARK = b"\n\0remote_wheel answers\0"
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
 _START = "import sys; sys.path.append(sys.argv[1]); from remote_wheel.cli.helper import serve; sys.exit(serve())"
 
 
 def ask(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Have *request* (the fields of pipeline.Request less `search_path` and `optimize`) carried out.
+    """Have *request* (the fields of pipeline.Request less `optimize`) carried out.
 
     Returns the pipeline's answer; raises the RemoteWheelError it raised, or HelperFailed.
     """
-    roots = {root.path for root in registry.mounted()}
-    full = {
-        **request,
-        "search_path": [entry for entry in sys.path if entry not in roots],
-        "optimize": sys.flags.optimize,
-    }
-    if not sys.executable:  # an embedded interpreter: no helper can be started
+    full = {**request, "optimize": sys.flags.optimize}
+    if not sys.executable or hasattr(sys, "frozen"):  # embedded or frozen: it is no interpreter that we could start
         return _ask_here(full)
     return _ask_helper(full)
 
@@ -51,7 +47,8 @@ def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
         helper.wait()
         raise
     try:
-        answer: dict[str, Any] = json.loads(output)
+        # Whatever start-up hooks print goes to the same stream; the answer is what follows the last mark.
+        answer: dict[str, Any] = json.loads(output.rpartition(MARK)[2])
     except ValueError:
         reason = f"it ended with exit code {helper.returncode} and no answer"
         raise HelperFailed(reason=reason, output=output.decode("utf-8", "replace")) from None

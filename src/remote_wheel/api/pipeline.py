@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
@@ -18,7 +20,7 @@ from packaging.utils import NormalizedName
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
 from remote_wheel.api.preparation import Preparation
-from remote_wheel.errors import InvalidMetadata, ResolutionError, UsageError
+from remote_wheel.errors import InvalidMetadata, NoCompatibleWheel, ResolutionError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
@@ -31,7 +33,7 @@ from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings, merge_settings
 from remote_wheel.spec.digest import parse_sha256
 from remote_wheel.spec.requirement import parse_requirement, project_of
-from remote_wheel.spec.source import Source, parse_source, redact
+from remote_wheel.spec.source import Source, parse_source, redact, redact_text
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
@@ -52,6 +54,7 @@ class Request:
     search_path: tuple[str, ...]
     preferred: tuple[tuple[str, str], ...] = ()
     optimize: int = 0
+    rebuild: bool = False  # what the boot record names turned out to be damaged: make it again
 
 
 @dataclass(slots=True)
@@ -95,9 +98,12 @@ class _Run:
         self._client = Client(self._settings.limits, is_offline=self._settings.offline)
         self._archives = Archives(self._settings, self._store, self._client)
         self._target = target_of_this_machine()
-        self._preparation = Preparation(self._settings, self._store, progress, optimize=request.optimize)
+        self._preparation = Preparation(
+            self._settings, self._store, progress, optimize=request.optimize, rebuild=request.rebuild
+        )
         self._fresh_until_s = float("inf")
         self._planned_metadata: Mapping[str, str] = {}
+        self._local_files: list[str] = []
 
     def carry_out(self) -> dict[str, Any]:
         if self._request.action == "resolve":
@@ -107,7 +113,7 @@ class _Run:
         with self._store.lock(f"record {self._request.key}"):
             now_s = 0.0 if self._settings.offline else _now_s()
             # Another process or thread may have made the same record while this one waited for the lock.
-            made = None if self._settings.refresh else boot.read_record(path, now_s=now_s)
+            made = None if self._settings.refresh or self._request.rebuild else boot.read_record(path, now_s=now_s)
             if made is None:
                 made = self._make_record()
                 self._store.write_record(self._request.key, boot.dump_record(made))
@@ -121,13 +127,17 @@ class _Run:
         files = [(entry["image"], boot.file_token(entry["image"])) for entry in entries]
         files += [(e["root"], boot.file_token(e["root"])) for e in entries if e["root"] != e["image"]]
         files += [(pin.installed_at, boot.file_token(pin.installed_at)) for pin in plan.pins if pin.installed_at]
-        local = [source.url for source in direct.sources.values() if source.is_local]
+        local = [source.url for source in direct.sources.values() if source.is_local] + self._local_files
         files += [(os.path.abspath(path), boot.file_token(path)) for path in local]
         return {
             "fresh_until_s": min(self._fresh_until_s, self._archives.fresh_until_s),
             "files": files,
             "mounts": entries,
-            "subjects": [(pin.name, self._choices(pin, entries)) for pin in self._subjects(plan)],
+            "subjects": [
+                {"name": pin.name, "version": pin.version, "choices": self._choices(pin, entries)}
+                for pin in self._subjects(plan)
+            ],
+            "scripts": self._scripts(plan, entries),
             "plan": json.dumps(plan_to_json(plan)),
         }
 
@@ -145,6 +155,7 @@ class _Run:
                 if verified.metadata is None or verified.metadata.name != project_of(requirement):
                     what = verified.metadata.name if verified.metadata else "no project that says its name"
                     raise InvalidMetadata(subject=source.shown, reason=f"it holds {what}, not {requirement.name}")
+                self._check_fits(verified)
                 direct.add(verified.metadata.name, verified, source)
         return self._solve(requirements, direct), direct
 
@@ -152,8 +163,9 @@ class _Run:
         options = self._request.options
         source = parse_source(self._request.subjects[0], subdirectory=options.get("subdirectory") or "")
         stated = options.get("sha256")
-        verified = self._archives.source(source, parse_sha256(stated) if stated else None)
+        verified = self._archives.source(source, parse_sha256(stated) if stated is not None else None)
         metadata = verified.metadata
+        self._check_fits(verified)
         name = metadata.name if metadata else NormalizedName("")
         direct.add(name, verified, source)
         if metadata is None or options.get("deps") is False:
@@ -168,6 +180,20 @@ class _Run:
             return Plan(requirements=(source.shown,), pins=(pin,)), direct
         return self._solve([Requirement(f"{name}=={metadata.version}")], direct), direct
 
+    def _check_fits(self, verified: Verified) -> None:
+        """Refuse a distribution of another platform or Python, which no index stood in front of."""
+        metadata, target = verified.metadata, self._target
+        needs = metadata.requires_python if metadata else None
+        is_other_python = needs is not None and not target.admits_python(needs)
+        if is_other_python or (verified.tags and target.rank(verified.tags) is None):
+            raise NoCompatibleWheel(
+                requirement=verified.filename,
+                wheels=(verified.filename,),
+                wheel_tags=tuple(sorted(str(tag) for tag in verified.tags)),
+                fitting_tags=target.best_tags,
+                reasons=(f"requires Python {needs}",) if is_other_python else (),
+            )
+
     def _solve(self, requirements: Sequence[Requirement], direct: _Direct) -> Plan:
         settings, request = self._settings, self._request
         policy = Policy(
@@ -177,7 +203,7 @@ class _Run:
         )
         rounds = settings.limits.resolver_rounds
         with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
-            if settings.prefer_installed and not direct.listings:
+            if settings.prefer_installed:
                 installed = self._catalog(pool, direct, installed_only=True)
                 try:
                     return solve(requirements, installed, self._target, policy, max_rounds=rounds)
@@ -187,6 +213,8 @@ class _Run:
             plan = solve(requirements, catalog, self._target, policy, max_rounds=rounds)
         self._fresh_until_s = catalog.fresh_until_s
         self._planned_metadata = catalog.planned_metadata
+        pages = [Path(url2pathname(urlsplit(url).path)) for url in catalog.local_folders]
+        self._local_files = [str(folder / name) for folder in pages for name in ("index.json", "index.html")]
         return plan
 
     def _catalog(self, pool: ThreadPoolExecutor, direct: _Direct, *, installed_only: bool = False) -> IndexCatalog:
@@ -211,7 +239,9 @@ class _Run:
         verified = direct.verified.get(name)
         entry = self._preparation.entry(
             name,
+            pin.version,
             sha256=verified.sha256 if verified else pin.digests.get("sha256"),
+            planned_metadata=self._planned_metadata.get(pin.url),
             variant=_variant(direct.sources[name]) if verified else "",
             verified=lambda: verified or self._fetch(pin),
         )
@@ -237,17 +267,34 @@ class _Run:
         for text in self._request.subjects:
             name = project_of(parse_requirement(text))
             if all(pin.name != name for pin in plan.pins):
-                raise UsageError(message=f"{text!r} does not apply here: its marker is false on this machine")
+                raise UsageError(
+                    message=f"{redact_text(text)!r} does not apply here: its marker is false on this machine"
+                )
             yield plan[name]
 
     def _choices(self, pin: Pin, entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         if pin.installed_at:
             found = Distribution.at(pin.installed_at)
-            return choose_module(pin.name, find_modules(str(path) for path in _files_of(found)))
+            choices = choose_module(pin.name, find_modules(str(path) for path in _files_of(found)))
+            return choices or (pin.name.replace("-", "_"),)  # an editable one lists no modules
         return tuple(next(entry["choices"] for entry in entries if entry["name"] == pin.name))
+
+    def _scripts(self, plan: Plan, entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Return the console scripts by name, a requirement's own before a dependency's."""
+        mounted = {entry["name"]: entry["scripts"] for entry in entries}
+        scripts: dict[str, str] = {}
+        for pin in reversed(plan.pins):
+            scripts.update(_installed_scripts(pin) if pin.installed_at else mounted[pin.name])
+        return scripts
 
 
 _OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps"))  # of mount alone; no part of Settings
+
+
+def _installed_scripts(pin: Pin) -> dict[str, str]:
+    found = Distribution.at(pin.installed_at).entry_points
+    groups = ("console_scripts", "gui_scripts")
+    return {each.name: each.value.partition("[")[0].strip() for each in found if each.group in groups}
 
 
 def _files_of(distribution: Distribution) -> Iterator[str]:
@@ -275,7 +322,19 @@ def _with_local_indexes(settings: Settings) -> Settings:
     from dataclasses import replace
 
     def as_url(index: str) -> str:
-        return index if "://" in index or index.startswith("file:") else Path(index).resolve().as_uri()
+        scheme, separator, _ = index.partition("://")
+        if not separator and not index.startswith("file:"):
+            return Path(index).resolve().as_uri()
+        try:
+            is_known = scheme.lower() in ("http", "https") and bool(urlsplit(index).hostname)
+        except ValueError:
+            is_known = False
+        if not is_known and not index.startswith("file:"):
+            raise UsageError(
+                message=f"the index {redact_text(index)!r} is no URL that can be used",
+                way_out="Give an http(s) URL, a file: URL or a folder.",
+            )
+        return index
 
     extra = tuple(as_url(index) for index in settings.extra_index_urls)
     return replace(settings, index_url=as_url(settings.index_url), extra_index_urls=extra)

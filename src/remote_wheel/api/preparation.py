@@ -1,7 +1,9 @@
 """Verified distributions become images and trees in the store, once for all processes."""
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from dataclasses import replace
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.catalog import Progress
-from remote_wheel.errors import MustBeUnpacked
+from remote_wheel.errors import InvalidMetadata, MustBeUnpacked
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.prepare.image import Compiled, compile_modules, write_image
 from remote_wheel.prepare.modules import choose_module
@@ -25,21 +27,37 @@ _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-a
 class Preparation:
     """Makes what mounting needs, for one interpreter and optimisation level."""
 
-    def __init__(self, settings: Settings, store: Store, progress: Progress, *, optimize: int) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, progress: Progress, *, optimize: int, rebuild: bool = False
+    ) -> None:
+        self._is_rebuilt, self._rebuilt = rebuild, set[str]()
         self._store, self._progress, self._optimize = store, progress, optimize
         self._interpreter = f"{sys.implementation.cache_tag}-{optimize}"
         self._unpack, self._in_memory = _names(settings.unpack), _names(settings.in_memory)
 
     def entry(
-        self, name: NormalizedName, *, sha256: str | None, variant: str, verified: Callable[[], Verified]
+        self,
+        name: NormalizedName,
+        version: str,
+        *,
+        sha256: str | None,
+        planned_metadata: str | None,
+        variant: str,
+        verified: Callable[[], Verified],
     ) -> dict[str, Any]:
         """Return the boot record's entry of an archive, its image and tree made if they are not there.
 
-        *sha256* is the archive's if it is known before it is fetched; *variant* tells apart two readings of the same
-        bytes; *verified* gets and verifies the archive, and is called only if something must be made.
+        *sha256* is the archive's if it is known before it is fetched, *planned_metadata* that of the METADATA which
+        planning saw; *variant* tells apart two readings of the same bytes. *verified* gets and verifies the archive; it
+        is called if something must be made, or if what was made is not what was planned, for the error that says so.
         """
         choice = self._choice(name)
         facts = self._facts(f"{sha256}{choice}{variant}") if sha256 else None
+        if facts and (
+            (facts["name"], facts["version"]) != (name, version)
+            or planned_metadata not in (None, facts["metadata_sha256"])
+        ):
+            facts = None
         if facts is None:
             archive = verified()
             sha256 = archive.sha256
@@ -62,13 +80,16 @@ class Preparation:
         """Return what is noted of an archive whose image (and tree, where it needs one) is there and whole."""
         path = self._store.image_path(key, self._interpreter)
         facts = self._store.read_facts(path)
-        if facts is None or (facts["reasons"] and not self._store.tree_path(key).is_dir()):
+        if self._is_rebuilt and key not in self._rebuilt:
+            self._rebuilt.add(key)
+            self._store.discard(path, key)
+            return None
+        if facts is None or (facts["reasons"] and not self._store.is_tree_whole(key)):
             return None
         try:
-            Image(str(path))
+            return facts if Image(str(path)).is_whole() else None
         except (OSError, DamagedImage):
             return None
-        return facts
 
     def _make(self, verified: Verified, key: str, choice: str) -> dict[str, Any]:
         self._progress.preparing(verified.filename)
@@ -84,6 +105,7 @@ class Preparation:
             "filename": verified.filename,
             "sha256": verified.sha256,
             "dist_info": verified.dist_info,
+            "metadata_sha256": _metadata_digest(verified),
             "tops": table.tops,
             "namespaces": table.namespaces,
             "choices": choose_module(metadata.name if metadata else "", table),
@@ -126,7 +148,16 @@ def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
         return
     parser = RawConfigParser(delimiters=("=",), strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
-    parser.read_string(verified.read(path).decode("utf-8", "replace"))
-    for group in ("console_scripts", "gui_scripts"):
-        if parser.has_section(group):
-            yield from ((name, value.partition("[")[0].strip()) for name, value in parser.items(group))
+    try:
+        parser.read_string(verified.read(path).decode("utf-8", "replace"))
+        for group in ("console_scripts", "gui_scripts"):
+            if parser.has_section(group):
+                yield from ((name, value.partition("[")[0].strip()) for name, value in parser.items(group))
+    except ConfigParserError as error:
+        reason = f"its entry_points.txt can't be read ({str(error).splitlines()[0]})"
+        raise InvalidMetadata(subject=verified.filename, reason=reason) from error
+
+
+def _metadata_digest(verified: Verified) -> str:
+    path = f"{verified.dist_info}/METADATA"
+    return hashlib.sha256(verified.read(path)).hexdigest() if path in verified.files else ""

@@ -14,8 +14,7 @@ def mount_for_run(request: RunRequest) -> dict[str, str]:
     scripts: dict[str, str] = {}
     if request.requirements:
         record, _ = boot_record("require", request.requirements, request.options, request.cache_dir)
-        for entry in reversed(record["mounts"]):
-            scripts.update(entry["scripts"])
+        scripts = record["scripts"]
     if request.kind == "exe" and request.target not in scripts:
         from remote_wheel.errors import UnknownScript
 

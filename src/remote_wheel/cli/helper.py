@@ -5,7 +5,7 @@ import sys
 import traceback
 
 from remote_wheel.api import pipeline
-from remote_wheel.api.cold import parse_request
+from remote_wheel.api.cold import MARK, parse_request
 from remote_wheel.cli.output import make_progress, take_stdout
 from remote_wheel.errors import HelperFailed, RemoteWheelError
 
@@ -25,6 +25,6 @@ def serve() -> int:
         result = {"error": HelperFailed.__name__, "facts": facts}
     finally:
         progress.close()
-    json.dump(result, answer)
-    answer.flush()
+    with answer:
+        answer.write(MARK + json.dumps(result).encode())
     return 0

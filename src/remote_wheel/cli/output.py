@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from remote_wheel.errors import RemoteWheelError
 
@@ -133,13 +133,16 @@ class TerminalProgress:
 
 def make_progress() -> "NoProgress | TerminalProgress":
     """Return the progress that fits stderr."""
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return TerminalProgress(sys.stderr)
     return NoProgress()
 
 
-def take_stdout() -> TextIO:
-    """Return stdout for the helper's answer, and send whatever else is printed to stderr."""
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+def take_stdout() -> BinaryIO:
+    """Return stdout for the helper's answer, and send whatever else is printed to stderr, or nowhere without one."""
+    sys.stdout.flush()
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    if sys.stderr is None:  # its file descriptor is closed
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the life of the process
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answer

@@ -65,6 +65,8 @@ class Client:
         if userinfo := self._credentials.get((parts.scheme, parts.netloc.lower())):
             sent["Authorization"] = _basic(userinfo)
         answer = self._transport(parts.scheme).fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
+        if not (is_held_by_hash or is_secure_enough(answer.url)):
+            raise InsecureTransport(url=redact(url), reason="it redirects to plain http, which anyone can change")
         if answer.status == 404 and not may_be_missing:
             raise NotFound(url=redact(url), reason="404 Not Found" if parts.scheme != "file" else "no such file")
         return answer

@@ -22,7 +22,7 @@ from remote_wheel.errors import (
 )
 from remote_wheel.fetch.port import Answer, Sink
 from remote_wheel.settings import Limits
-from remote_wheel.spec.source import redact
+from remote_wheel.spec.source import redact, redact_text
 
 _CHUNK_BYTES = 256 * 1024
 _RETRIED_STATUSES = (429, 500, 502, 503, 504)
@@ -71,8 +71,11 @@ class HttpTransport:
     def _fetch_once(self, url: str, headers: Mapping[str, str], max_bytes: int, sink: Sink | None) -> Answer:
         deadline = time.monotonic() + self._limits.total_timeout_s
         timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
-        with self._session.get(url, headers=dict(headers), stream=True, timeout=timeouts) as response:
-            if url.startswith("https:") and any(hop.url.startswith("http:") for hop in (*response.history, response)):
+        # Without an auth of ours, requests would let ~/.netrc replace the header that the caller gave.
+        auth = _keep_header if "Authorization" in headers else None
+        with self._session.get(url, headers=dict(headers), stream=True, timeout=timeouts, auth=auth) as response:
+            hops = [hop.url.lower() for hop in (*response.history, response)]
+            if url.lower().startswith("https:") and any(hop.startswith("http:") for hop in hops):
                 raise InsecureTransport(url=redact(url), reason="it redirects from https to plain http")
             status = response.status_code
             if status not in (200, 206, 304, 404, 410):
@@ -116,7 +119,7 @@ class HttpTransport:
             return NetworkError(url=shown, reason=f"its certificate is not accepted ({root})")
         if has(requests.exceptions.TooManyRedirects):
             return ServerError(url=shown, reason=f"more than {self._limits.redirects} redirects")
-        return NetworkError(url=shown, reason=_without_url(root, url))
+        return NetworkError(url=shown, reason=_without_address(root))
 
 
 def is_secure_enough(url: str) -> bool:
@@ -150,8 +153,10 @@ def _innermost(error: BaseException) -> BaseException:
     return last
 
 
-def _without_url(error: BaseException, url: str) -> str:
+def _without_address(error: BaseException) -> str:
     # urllib3 puts the connection's repr in front.
-    text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(error)) or type(error).__name__
-    secret = urlsplit(url).netloc.rpartition("@")[0]
-    return text.replace(secret, "***") if secret else text
+    return redact_text(re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(error))) or type(error).__name__
+
+
+def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

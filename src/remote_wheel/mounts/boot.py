@@ -53,13 +53,31 @@ def is_on(option: str, options: "Mapping[str, Any]") -> bool:
     )
 
 
+def search_path() -> "list[str]":
+    """Return sys.path as installed distributions are looked for: without the program's own folder in front."""
+    program = os.path.dirname(os.path.abspath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
+    entries = [entry for entry in map(_as_text, sys.path) if entry is not None]
+    is_program = bool(entries) and not sys.flags.safe_path and entries[0] in ("", program)
+    return entries[1:] if is_program else entries
+
+
+def _as_text(entry: "object") -> "str | None":
+    return entry if isinstance(entry, str) else None  # some programs put Path objects there; import ignores them
+
+
 def record_key(
     action: str,
     subjects: "Sequence[str]",
     options: "Mapping[str, Any]",
+    *,
+    cache: str,
+    path: "Sequence[str]" = (),
     preferred: "Sequence[tuple[str, str]]" = (),
 ) -> str:
-    """Return the name of the request's record: 32 hex digits. Nothing of the request can be read from it."""
+    """Return the name of the request's record in *cache*: 32 hex digits. Nothing of the request can be read from it.
+
+    *path* is search_path() without mounts, *preferred* the (name, version) of mounts that the plan should keep.
+    """
     environ = os.environ
     named = sorted(
         (name, value)
@@ -73,13 +91,22 @@ def record_key(
     machine = uname() if uname else ("", "", "", "", environ.get("PROCESSOR_ARCHITECTURE", ""))
     confstr = getattr(os, "confstr_names", {})
     libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in confstr else ""
-    sites = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
     interpreter = (sys.implementation.cache_tag, sys.hexversion, sys.platform, machine[0], machine[4], libc)
-    flags = (sys.flags.optimize, sys.prefix, sites)
-    cwd = os.getcwd() if action == "mount" else ""  # a relative path means another file elsewhere
-    parts = (action, list(subjects), given, named, interpreter, flags, sorted(preferred), cwd)
-    data = repr(parts).encode("utf-8", "surrogateescape")
+    flags = (sys.flags.optimize, sys.prefix, list(path))
+    parts = (_MAGIC, cache, action, list(subjects), given, named, interpreter, flags, sorted(preferred))
+    data = repr((*parts, _folder_that_matters(action, given, named))).encode("utf-8", "surrogateescape")
     return "".join(_imp.source_hash(key, data).hex() for key in _KEYS)
+
+
+def _folder_that_matters(action: str, *named: "Sequence[tuple[str, str]]") -> str:
+    """Return the working folder where a relative path means another thing elsewhere, "" where there is none."""
+    indexes = [value for pairs in named for name, value in pairs if "index_url" in name.lower()]
+    if action != "mount" and all("://" in index for index in indexes):
+        return ""
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted: nothing relative can be meant
+        return ""
 
 
 def record_path(cache: str, key: str) -> str:

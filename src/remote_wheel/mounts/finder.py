@@ -217,7 +217,13 @@ class MountFinder:
         if entry is None:
             return self._find_namespace(fullname, path, [root])
         if path is None:
-            return make_spec(fullname, root, entry) if self._is_first(fullname) else None
+            if not self._is_first(fullname):
+                return None
+            spec = make_spec(fullname, root, entry)
+            if top in self.namespaces and spec.submodule_search_locations is not None:
+                # Another wheel adds modules to this package, as plug-ins do; installed, they share its folder.
+                spec.submodule_search_locations += [other.base + top for other in self.namespaces[top]]
+            return spec
         parent = root.base + key.rpartition("/")[0].replace("/", _SEP)
         if type(path) is not list or len(path) != 1 or path[0] != parent:
             return None
@@ -229,6 +235,8 @@ class MountFinder:
         for entry in sys.path:
             if entry in self._roots:
                 return True
+            if entry == "":
+                entry = os.getcwd()  # as PathFinder reads it
             if entry not in importers:
                 return False  # PathFinder fills the cache and asks
             importer: Any = importers[entry]
@@ -267,7 +275,7 @@ class RootFinder:
     def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> "ModuleSpec | None":
         """Return the spec of the module of that last name in this folder, or of a namespace portion (PEP 420)."""
         tail = fullname.rpartition(".")[2]
-        if not tail or (not self._prefix and tail in _NEVER_SERVED):
+        if not tail or (not self._prefix and (tail in _NEVER_SERVED or tail in sys.stdlib_module_names)):
             return None
         key = self._prefix + tail
         entry = self.root.image.modules.get(key)

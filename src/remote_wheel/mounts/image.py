@@ -85,6 +85,11 @@ class Image:
             self._members = members
         return self._members
 
+    def is_whole(self) -> bool:
+        """Whether every piece of code and every member has its checksum; reads the whole file."""
+        codes = (entry[1:4] for entry in self.modules.values())
+        return all(self.read(*place) is not None for place in (*codes, *self.members.values()))
+
     def read(self, at: int, size: int, crc: int) -> "memoryview | None":
         """Return a checked slice of the file, None where it is damaged. Not a copy."""
         blob = self.view[at : at + size]

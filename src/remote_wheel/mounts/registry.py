@@ -2,6 +2,7 @@
 
 import _frozen_importlib_external
 import _thread
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -14,10 +15,14 @@ from remote_wheel.mounts import children
 from remote_wheel.mounts.finder import MountFinder, Root, make_hook
 from remote_wheel.mounts.image import Image
 
-_lock = _thread.allocate_lock()
+_lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
 _finder = MountFinder(_roots)
 _hook = make_hook(_roots)
+
+
+if hasattr(os, "register_at_fork"):  # a fork while another thread mounts must not leave the child waiting for ever
+    os.register_at_fork(after_in_child=getattr(_lock, "_at_fork_reinit"))  # noqa: B009  # it has no stub
 
 
 def mounted() -> "tuple[Root, ...]":
@@ -39,9 +44,9 @@ def add(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
             _check_not_imported(root)
         _install()
         at = _first_place()
+        _roots.update((root.path, root) for root in new)
         sys.path[at:at] = [root.path for root in new]
         for root in reversed(new):  # the first of a record wins where two have the same name
-            _roots[root.path] = root
             for top in root.tops:
                 _finder.tops[top] = root
             for top in root.facts["namespaces"]:
@@ -73,7 +78,7 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
 
 def root_of(module: "ModuleType") -> "Root | None":
     """Return the root that *module* was loaded from, None where it is not of a mount."""
-    spec = getattr(module, "__spec__", None)
+    spec = _fact(module, "__spec__")
     places = [getattr(spec, "origin", None) or "", *(getattr(spec, "submodule_search_locations", None) or ())]
     for root in _roots.values():
         if any(place.startswith(root.base) for place in places):
@@ -123,59 +128,100 @@ def _show_exception(kind: "type[BaseException]", error: BaseException, trace: "T
 
 
 def _first_place() -> int:
-    """Return where on sys.path mounts go: before the first mount, else before the first site-packages."""
-    for at, entry in enumerate(sys.path):
-        if entry in _roots or entry.endswith(("site-packages", "dist-packages")):
+    """Return where on sys.path mounts go: behind the standard library, before other mounts and site-packages."""
+    stdlib = os.path.dirname(os.__file__)
+    behind = [at for at, entry in enumerate(sys.path) if entry in (stdlib, os.path.join(stdlib, "lib-dynload"))]
+    start = max(behind, default=-1) + 1
+    for at, entry in enumerate(sys.path[start:], start):
+        if entry in _roots or str(entry).endswith(("site-packages", "dist-packages")):
             return at
     return len(sys.path)
 
 
 def _forget_importers(root: Root) -> None:
-    for path in [path for path in sys.path_importer_cache if path == root.path or path.startswith(root.base)]:
+    for path in [path for path in sys.path_importer_cache if path == root.path or str(path).startswith(root.base)]:
         del sys.path_importer_cache[path]
 
 
 def _check_not_imported(root: Root) -> None:
-    for top in root.tops:
-        module = sys.modules.get(top)
-        if module is None or getattr(module, "__file__", None) is None or _is_from(module, root):
-            continue  # not there, or a namespace package, which takes portions from everywhere
-        loaded, place = _version_of(module)
-        if loaded == root.facts["version"]:
-            continue  # the same version under the same name is no conflict: the loaded one serves
-        from remote_wheel.errors import AlreadyImported
+    loaded_tops = [top for top in root.tops if top in sys.modules]
+    if all(top.startswith("_") for top in loaded_tops) and len(loaded_tops) < len(root.tops):
+        loaded_tops = []  # a helper module, as setuptools' _distutils_hack, which a .pth file loads at every start
+    for name in (*loaded_tops, *_loaded_below(root)):
+        if not serves(sys.modules[name], root):
+            loaded, place = version_of(sys.modules[name])
+            from remote_wheel.errors import AlreadyImported
 
-        raise AlreadyImported(
-            module=top,
-            project=root.facts["name"] or top,
-            wanted=root.facts["version"],
-            loaded=loaded,
-            loaded_from=place,
-        )
+            raise AlreadyImported(
+                module=name,
+                project=root.facts["name"] or name,
+                wanted=root.facts["version"],
+                loaded=loaded,
+                loaded_from=place,
+            )
 
 
-def _version_of(module: "ModuleType") -> "tuple[str, str]":
+def _loaded_below(root: Root) -> "list[str]":
+    """Return the loaded modules that *root* has too, below namespace packages, which take portions from everywhere."""
+    namespaces = tuple(f"{name}." for name in root.facts["namespaces"] if name in sys.modules)
+    names = [name for name in sys.modules if name.startswith(namespaces)] if namespaces else []
+    return [name for name in names if name.replace(".", "/") in root.image.modules]
+
+
+def serves(module: "ModuleType", root: Root) -> bool:
+    """Whether the loaded *module* is what an import from *root* would give: it is from there, or of the same version.
+
+    A namespace package serves always. Of two mounts, the same version with another hash does not.
+    """
+    place = _fact(module, "__file__")
+    if place is None or _is_from(module, root) or os.path.realpath(place) == os.path.realpath(root.facts["source"]):
+        return True
+    other = root_of(module)
+    if other is not None:
+        return bool(other.facts["sha256"] == root.facts["sha256"])
+    return bool(root.facts["version"]) and version_of(module)[0] == root.facts["version"]
+
+
+def version_of(module: "ModuleType") -> "tuple[str, str]":
     """Return the version of a loaded module's distribution, as well as it can be known, and where it came from."""
-    place = str(module.__file__)
+    place = str(_fact(module, "__file__") or "this interpreter")
     other = root_of(module)
     if other is not None:
         return other.facts["version"], f"{other.facts['source']} (mounted)"
-    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+    from importlib.metadata import distributions
 
+    name = str(_fact(module, "__name__"))
+    for found in distributions(path=[_folder_on_path(place, name)]):
+        files = {str(path).replace("\\", "/") for path in found.files or ()}
+        wanted = name.replace(".", "/")
+        if f"{wanted}.py" in files or f"{wanted}/__init__.py" in files:
+            return found.version, place
+    return str(_fact(module, "__version__") or ""), place
+
+
+def _folder_on_path(place: str, name: str) -> str:
+    """Return the folder that a module's file is imported from: as many levels up as its name has parts."""
+    folder = os.path.dirname(place)
+    is_package = os.path.basename(place).startswith("__init__.")
+    for _ in range(name.count(".") + is_package):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _fact(module: "ModuleType", name: str) -> "Any":
+    """Return an attribute without running code: a module may compute its own, or load itself when it is touched."""
     try:
-        for name in packages_distributions().get(module.__name__, ()):
-            return version(name), place
-    except PackageNotFoundError:
-        pass
-    return str(getattr(module, "__version__", "")), place
+        return object.__getattribute__(module, "__dict__").get(name)
+    except AttributeError:  # no module at all, but somebody put it into sys.modules
+        return None
 
 
-def _is_from(module: "ModuleType | None", root: Root) -> bool:
-    spec = getattr(module, "__spec__", None)
+def _is_from(module: "ModuleType", root: Root) -> bool:
+    spec = _fact(module, "__spec__")
     origin = getattr(spec, "origin", None)
     if isinstance(origin, str) and origin.startswith(root.base):
         return True
-    if spec is None or getattr(module, "__file__", None) is not None:
+    if spec is None or _fact(module, "__file__") is not None:
         return False
     places = list(getattr(spec, "submodule_search_locations", None) or ())
     return bool(places) and all(isinstance(place, str) and place.startswith(root.base) for place in places)

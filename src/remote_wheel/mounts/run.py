@@ -120,8 +120,9 @@ def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
 
 def _run_exe(request: RunRequest, target: str) -> int:
     """Call a console script's object, as the launcher that pip writes would (entry points specification)."""
+    if _has_program_folder():
+        del sys.path[0]
     sys.argv[:] = [request.target, *request.argv]
-    sys.path[0:1] = [] if _has_program_folder() else sys.path[0:1]
     module_name, _, attributes = target.partition(":")
     __import__(module_name)
     value: Any = sys.modules[module_name]
@@ -133,8 +134,8 @@ def _run_exe(request: RunRequest, target: str) -> int:
 def _run_module(request: RunRequest) -> int:
     import runpy
 
-    sys.argv[:] = [request.target, *request.argv]
     _set_program_folder(os.getcwd())
+    sys.argv[:] = [request.target, *request.argv]
     _new_main()
     runpy._run_module_as_main(request.target)  # type: ignore[attr-defined]  # noqa: SLF001  # what python -m calls
     return 0
@@ -143,11 +144,10 @@ def _run_module(request: RunRequest) -> int:
 def _run_code(request: RunRequest) -> int:
     main = _new_main()
     if request.kind == "command":
-        sys.argv[:] = ["-c", *request.argv]
         _set_program_folder("")
+        sys.argv[:] = ["-c", *request.argv]
         source, filename = request.target.encode(), "<string>"
     else:
-        sys.argv[:] = [request.target, *request.argv]
         if request.target == "-":
             _set_program_folder("")
             source, filename = sys.stdin.buffer.read(), "<stdin>"
@@ -157,6 +157,7 @@ def _run_code(request: RunRequest) -> int:
             with open(filename, "rb") as file:
                 source = file.read()
             main.__dict__["__file__"] = filename
+        sys.argv[:] = [request.target, *request.argv]
     code: CodeType = compile(source, filename, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102  # running the user's program is what `run` is for
     return 0

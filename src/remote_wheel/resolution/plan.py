@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remote_wheel.errors import UsageError
+from remote_wheel.spec.source import redact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Pins in an order in which each comes before what it needs (cycles cut), roots first."""
+    """Pins, roots first, then breadth first what they need."""
 
     requirements: tuple[str, ...]
     pins: tuple[Pin, ...]
@@ -86,10 +87,10 @@ class Plan:
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values, for the helper process and the boot record."""
-    return {
-        "requirements": list(plan.requirements),
-        "pins": [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins],
-    }
+    pins = [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins]
+    for pin in pins:  # file URLs of an index may be signed; no file and no repr needs that
+        pin["url"] = redact(pin["url"]) if "://" in pin["url"] else pin["url"]
+    return {"requirements": list(plan.requirements), "pins": pins}
 
 
 def plan_from_json(value: Mapping[str, Any]) -> Plan:

@@ -14,7 +14,7 @@ from remote_wheel.index.candidates import Listing, Release
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.metadata import CoreMetadata
-from remote_wheel.spec.requirement import project_of
+from remote_wheel.spec.requirement import project_of, shown
 
 _UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
 
@@ -160,15 +160,23 @@ class Provider(BaseProvider[Node, Release]):
     def _mask(self, project: NormalizedName, specifier: SpecifierSet) -> int:
         key = (project, str(specifier))
         if key not in self._masks:
-            is_pin = _is_pin(specifier)
-            self._masks[key] = sum(
-                1 << release.bit
-                for release in self.listings[project].releases
-                # PEP 592: a yanked release is used only where it is pinned exactly.
-                if (release.yanked is None or is_pin or release in self._admitted_yanked)
-                and specifier.contains(release.version, prereleases=True)
-            )
+            self._masks[key] = sum(1 << release.bit for release in self._admitted(project, specifier))
         return self._masks[key]
+
+    def _admitted(self, project: NormalizedName, specifier: SpecifierSet) -> list[Release]:
+        is_pin = _is_pin(specifier)
+        fitting = [
+            release
+            for release in self.listings[project].releases
+            # PEP 592: a yanked release is used only where it is pinned exactly.
+            if (release.yanked is None or is_pin or release in self._admitted_yanked)
+            and specifier.contains(release.version, prereleases=True)
+        ]
+        if self._policy.pre or project in self._pre_named or specifier.prereleases:
+            return fitting
+        # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
+        finals = [release for release in fitting if not release.version.is_prerelease or release.installed_at]
+        return finals or fitting
 
     def _find_dependencies(self, package: Node, release: Release) -> dict[Node, ReleaseSet]:
         try:
@@ -189,7 +197,7 @@ class Provider(BaseProvider[Node, Release]):
                 result[node] = result[node] & releases if node in result else releases
                 texts = self.reasons.setdefault((package, node), {})
                 known = texts.get(release)
-                texts[release] = f"{known} and {requirement}" if known else str(requirement)
+                texts[release] = f"{known} and {shown(requirement)}" if known else shown(requirement)
         self._expect(result)
         return result
 

@@ -17,7 +17,7 @@ from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.resolution.provider import Catalog, Node, Policy, Provider
 from remote_wheel.resolution.ranges import ReleaseSet
-from remote_wheel.spec.requirement import project_of
+from remote_wheel.spec.requirement import project_of, shown
 
 
 def solve(
@@ -37,9 +37,9 @@ def solve(
     solver: Resolver[Node, Release] = Resolver(
         provider, max_iterations=max_rounds, range_type=ReleaseSet, root_version=nowhere
     )
-    texts = tuple(str(requirement) for requirement in wanted)
+    texts = tuple(shown(requirement) for requirement in wanted)
     try:
-        solution = solver.solve([RootRequirement(node, rel, origin=str(req)) for node, rel, req in clauses])
+        solution = solver.solve([RootRequirement(node, rel, origin=shown(req)) for node, rel, req in clauses])
     except ResolutionTerminatedError as error:
         raise ResolutionLimit(requirements=texts, reason=str(error).splitlines()[0]) from error
     except SolverError as error:
@@ -51,7 +51,7 @@ def _no_match(provider: Provider, node: Node, requirement: Requirement, target: 
     listing = provider.listings[node.project]
     if not listing.releases and not listing.left_out and not listing.unusable_files:
         return ProjectNotFound(project=node.project, indexes=listing.searched)
-    return explain_no_match(listing, str(requirement), requirement.specifier, target)
+    return explain_no_match(listing, shown(requirement), requirement.specifier, target)
 
 
 def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider) -> Plan:
@@ -60,18 +60,18 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
     needs: dict[NormalizedName, dict[NormalizedName, None]] = {project: {} for project in releases}
     for requirement in wanted:
         _check(releases, requirement, "you")
-        asked[project_of(requirement)].append(("you", str(requirement)))
+        asked[project_of(requirement)].append(("you", shown(requirement)))
     for node, release in pins.items():
         metadata = provider.metadata_of(release)
         for requirement in provider.applicable(metadata, node.extra):
             _check(releases, requirement, str(release))
             project = project_of(requirement)
-            asked[project].append((str(release), str(requirement)))
+            asked[project].append((str(release), shown(requirement)))
             if project != node.project:
                 needs[node.project][project] = None
     order = _root_first([project_of(requirement) for requirement in wanted], needs)
     return Plan(
-        requirements=tuple(str(requirement) for requirement in wanted),
+        requirements=tuple(shown(requirement) for requirement in wanted),
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), tuple(asked[name])) for name in order),
     )
 
@@ -81,7 +81,7 @@ def _check(releases: Mapping[NormalizedName, Release], requirement: Requirement,
     release = releases.get(project_of(requirement))
     if release is None or not (requirement.url or requirement.specifier.contains(release.version, True)):
         raise ResolutionLimit(
-            requirements=(str(requirement),),
+            requirements=(shown(requirement),),
             reason=f"the resolver's answer breaks a requirement of {who} (a bug)",
         )
 

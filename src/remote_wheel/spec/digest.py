@@ -1,6 +1,7 @@
 """Digests as they are stated in URLs, RECORD files and index pages."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -19,6 +20,23 @@ def parse_fragment_digests(fragment: str) -> dict[str, str]:
         if algorithm.lower() in (*STRONG, *_WEAK) and value:
             digests[algorithm.lower()] = value.lower()
     return digests
+
+
+def malformed_digest(fragment: str) -> str | None:
+    """Return the part of a fragment that names an algorithm and has no digest of its length."""
+    for part in fragment.split("&"):
+        algorithm, _, value = part.partition("=")
+        name = re.match(r"[a-z0-9_]*", algorithm.lower())[0]  # type: ignore[index]  # it matches the empty string
+        if name in (*STRONG, *_WEAK):
+            is_hex = set(value.lower()) <= set("0123456789abcdef")
+            if name != algorithm.lower() or not is_hex or len(value) != 2 * hashlib.new(name).digest_size:
+                return part
+    return None
+
+
+def is_strong(digests: Mapping[str, str]) -> bool:
+    """Whether one of *digests* holds content to one meaning."""
+    return any(name in STRONG for name in digests)
 
 
 def parse_sha256(text: str) -> str:

@@ -26,9 +26,12 @@ def metadata_of_project(pyproject: bytes, *, subject: str) -> dict[str, bytes] |
             subject=subject,
             reason="its dependencies are computed by its build, which never runs here (dynamic = dependencies)",
         )
-    files = {"METADATA": _metadata_text(table).encode()}
-    if entry_points := _entry_points_text(table):
-        files["entry_points.txt"] = entry_points.encode()
+    try:
+        files = {"METADATA": _metadata_text(table).encode()}
+        if entry_points := _entry_points_text(table):
+            files["entry_points.txt"] = entry_points.encode()
+    except (AttributeError, TypeError) as error:
+        raise InvalidMetadata(subject=subject, reason=f"its [project] table has a wrong type ({error})") from error
     return files
 
 
@@ -39,11 +42,17 @@ def _metadata_text(table: dict[str, Any]) -> str:
         lines.append(f"Summary: {' '.join(str(summary).split())}")
     if requires_python := table.get("requires-python"):
         lines.append(f"Requires-Python: {requires_python}")
-    lines += [f"Requires-Dist: {text}" for text in table.get("dependencies", ())]
+    lines += [f"Requires-Dist: {text}" for text in _strings(table.get("dependencies", []))]
     for extra, requirements in table.get("optional-dependencies", {}).items():
         lines.append(f"Provides-Extra: {extra}")
-        lines += [f"Requires-Dist: {_under_extra(text, extra)}" for text in requirements]
+        lines += [f"Requires-Dist: {_under_extra(text, extra)}" for text in _strings(requirements)]
     return "\n".join(lines) + "\n"
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{value!r} where a list of strings should be")
+    return value
 
 
 def _under_extra(text: str, extra: str) -> str:

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from remote_wheel.errors import InvalidSource
-from remote_wheel.spec.digest import parse_fragment_digests
+from remote_wheel.spec.digest import malformed_digest, parse_fragment_digests
 
 Kind = Literal["wheel", "zip", "module"]
 _KINDS: dict[str, Kind] = {".whl": "wheel", ".zip": "zip", ".py": "module"}
@@ -34,6 +34,10 @@ def parse_source(text: str, *, subdirectory: str = "") -> Source:
     """Take *text* apart; raise InvalidSource where its scheme or its file type is not one we mount."""
     if not text.strip():
         raise InvalidSource(source=text, reason="it is empty")
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        raise InvalidSource(source="***", reason=f"it is no URL ({error})") from error
     scheme = match[1].lower() if (match := _SCHEME.match(text)) else ""
     if scheme in ("http", "https"):
         return _parse_url(text, subdirectory)
@@ -46,7 +50,7 @@ def parse_source(text: str, *, subdirectory: str = "") -> Source:
         filename=filename,
         kind=_kind_of(filename, text),
         is_local=True,
-        digests=parse_fragment_digests(urlsplit(text).fragment) if scheme else {},
+        digests=_digests_of(text) if scheme else {},
         subdirectory=subdirectory,
     )
 
@@ -62,9 +66,17 @@ def _parse_url(text: str, subdirectory: str) -> Source:
         filename=filename,
         kind=_kind_of(filename, redact(text)),
         is_local=False,
-        digests=parse_fragment_digests(parts.fragment),
+        digests=_digests_of(text),
         subdirectory=subdirectory or named,
     )
+
+
+def _digests_of(text: str) -> dict[str, str]:
+    """Return the digests of the URL's fragment; one that can't be right is an error, not no digest."""
+    fragment = urlsplit(text).fragment
+    if wrong := malformed_digest(fragment):
+        raise InvalidSource(source=redact(text), reason=f"its fragment {wrong!r} states no digest")
+    return parse_fragment_digests(fragment)
 
 
 def _path_of_file_url(text: str) -> str:
@@ -81,7 +93,16 @@ def _kind_of(filename: str, shown: str) -> Kind:
 
 def redact(url: str) -> str:
     """Return *url* without user name, password, query values and fragment: all may be secrets."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it is no URL, so nobody knows which part of it is secret
+        return "***"
     host = parts.netloc.rpartition("@")[2]
-    query = urlencode([(key, "***") for key, _ in parse_qsl(parts.query, keep_blank_values=True)], safe="*")
+    pairs = (part.partition("=") for part in parts.query.split("&") if part)
+    query = "&".join(f"{key}=***" if equals else "***" for key, equals, _ in pairs)
     return urlunsplit(parts._replace(netloc=host, query=query, fragment=""))
+
+
+def redact_text(text: str) -> str:
+    """Return *text* with every URL in it redacted."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda match: redact(match[0]), text)

@@ -7,7 +7,7 @@ import mmap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -44,12 +44,14 @@ class StoredAnswer:
     fetched_at_s: float
     max_age_s: float | None
     sha256: str
+    is_found: bool = True
 
 
 class Store:
     """One cache folder. Every method that writes is safe beside other threads and processes."""
 
     def __init__(self, folder: Path, version: str) -> None:
+        folder = folder.absolute()
         self.folder = folder
         self._root = folder / version
         make_private_folder(folder)
@@ -93,17 +95,35 @@ class Store:
         return staged_file(path)
 
     def unpack(self, key: str, files: Iterable[tuple[str, bytes, bool]]) -> Path:
-        """Write *files* (path, contents, whether executable) into a folder of their own, once, and return it.
+        """Write *files* (path, contents, whether executable) into a folder of their own and return it.
 
-        The caller holds the lock. `installer` writes them: it keeps every path inside the folder.
+        A whole one that is there is kept, another replaced. `installer` writes: it keeps every path inside the folder.
         """
         tree = self.tree_path(key)
-        if not tree.is_dir():
-            with staged_folder(tree) as staging:
-                destination = SchemeDictionaryDestination({"purelib": str(staging)}, "", "posix")
-                for path, data, is_executable in files:
-                    destination.write_file(Scheme("purelib"), path, io.BytesIO(data), is_executable)
+        with self.lock(f"tree {key}"):  # interpreters that make images of their own share the tree
+            if not self.is_tree_whole(key):
+                with staged_folder(tree) as staging:
+                    destination = SchemeDictionaryDestination({"purelib": str(staging)}, "", "posix")
+                    sizes = {}
+                    for path, data, is_executable in files:
+                        destination.write_file(Scheme("purelib"), path, io.BytesIO(data), is_executable)
+                        sizes[path] = len(data)
+                    write_file(_manifest(tree), json.dumps(sizes).encode())
         return tree
+
+    def is_tree_whole(self, key: str) -> bool:
+        """Whether the unpacked archive *key* is there, each file of the size it was written with."""
+        tree = self.tree_path(key)
+        try:
+            sizes = json.loads(read_file(_manifest(tree)) or b"null")
+            return bool(sizes) and all((tree / path).stat().st_size == size for path, size in sizes.items())
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def discard(self, image: Path, key: str) -> None:
+        """Forget an image and its tree, because something of them turned out to be damaged."""
+        image.with_suffix(".facts").unlink(missing_ok=True)
+        _manifest(self.tree_path(key)).unlink(missing_ok=True)
 
     def read_facts(self, image: Path) -> dict[str, Any] | None:
         """Return what was noted of the archive when its image was made; None where either is not there or not whole."""
@@ -133,7 +153,9 @@ class Store:
             return None
         return (answer, body) if hashlib.sha256(body).hexdigest() == answer.sha256 else None
 
-    def write_answer(self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str) -> StoredAnswer:
+    def write_answer(
+        self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str, *, is_found: bool = True
+    ) -> StoredAnswer:
         """Keep what a server answered to *key_url*; *url* is where redirects led, already redacted."""
         directives = _cache_control(headers.get("cache-control", ""))
         answer = StoredAnswer(
@@ -144,10 +166,29 @@ class Store:
             fetched_at_s=time.time(),
             max_age_s=_max_age(directives),
             sha256=hashlib.sha256(body).hexdigest(),
+            is_found=is_found,
         )
         if "no-store" not in directives:  # RFC 9111 section 5.2.2.5
-            write_file(self._root / room / _key(key_url), json.dumps(asdict(answer)).encode() + b"\n" + body)
+            self._write_answer(room, key_url, answer, body)
         return answer
+
+    def revalidate_answer(
+        self, room: str, key_url: str, kept: tuple[StoredAnswer, bytes], headers: Mapping[str, str]
+    ) -> StoredAnswer:
+        """Note that the server says (304) that *kept* still holds: its age is new, its type stays (RFC 9111, 4.3.4)."""
+        answer, body = kept
+        given = headers.get("cache-control")
+        renewed = replace(
+            answer,
+            etag=headers.get("etag", answer.etag),
+            fetched_at_s=time.time(),
+            max_age_s=answer.max_age_s if given is None else _max_age(_cache_control(given)),
+        )
+        self._write_answer(room, key_url, renewed, body)
+        return renewed
+
+    def _write_answer(self, room: str, key_url: str, answer: StoredAnswer, body: bytes) -> None:
+        write_file(self._root / room / _key(key_url), json.dumps(asdict(answer)).encode() + b"\n" + body)
 
     def read_metadata(self, key: str) -> bytes | None:
         """Return a METADATA file kept under *key*, checked by the digest it was kept with."""
@@ -173,6 +214,10 @@ class Store:
                 yield
         except (PermissionError, NotImplementedError) as error:
             raise StoreError(path=str(path), reason=str(error)) from error
+
+
+def _manifest(tree: Path) -> Path:
+    return tree.with_name(f"{tree.name}.files")
 
 
 def _key(name: str) -> str:

@@ -48,6 +48,9 @@ class Staged:
         self.file.flush()
         if not self.file.seek(0, os.SEEK_END):
             return memoryview(b"")
+        if os.name == "nt":  # a mapped file can't be renamed there
+            self.file.seek(0)
+            return memoryview(self.file.read())
         return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
@@ -89,7 +92,10 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         staging.mkdir(mode=0o700)
         try:
             yield staging
+            if destination.exists():  # a damaged one; who has it open keeps it
+                os.rename(destination, staging.with_suffix(".old"))
             os.rename(staging, destination)
+            shutil.rmtree(staging.with_suffix(".old"), ignore_errors=True)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
