@@ -36,6 +36,7 @@ class LoopbackIndex:
     speaks_json: bool = True
     has_metadata: bool = True
     has_ranges: bool = True
+    no_suffix_ranges: bool = False  # answers "the last N bytes" with 416, as some object stores do
     has_hashes: bool = True
     has_etag: bool = True
     cache_control: str = ""
@@ -183,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_range(self, body: bytes, headers: dict[str, str]) -> None:
         first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        if not first and self.index.no_suffix_ranges:
+            return self._send(416, b"", {})
         start = int(first) if first else max(0, len(body) - int(last))
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"

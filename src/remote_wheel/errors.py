@@ -36,6 +36,8 @@ class RemoteWheelError(Exception):
                 raise TypeError(f"{type(self).__name__}: missing facts {missing}, unknown facts {unknown}")
             super().__init__()
             self.__dict__.update(facts)
+            if self.hint:
+                self.add_note(f"try: {self.hint}")  # so that a traceback shows the way out, too
 
     def __str__(self) -> str:
         """One line: the thing and the reason."""
@@ -445,7 +447,7 @@ class MustBeUnpacked(MountError):
 class UnknownScript(MountError):
     """Raised when no mounted distribution has the console script asked for."""
 
-    _hint = "Name the distribution that has it with --with."
+    _hint = "Name the distribution that has it with --with. Programs in a wheel's .data/scripts are not run."
 
     name: str
     available: "tuple[str, ...]"

@@ -143,7 +143,7 @@ def test_interrupt_ends_the_program_by_the_signal(thing: LoopbackIndex, tmp_path
         (["run", "--with", "x"], "name a SCRIPT"),
         (["run", "--frobnicate", "x"], "unrecognized arguments: --frobnicate"),
         (["run", "-m"], "expected one argument"),
-        (["run", "nowhere.py"], "there is no script 'nowhere.py'"),
+        (["run", "nowhere.py"], "the script 'nowhere.py' does not exist"),
         (["run", "--with", "!", "-c", "pass"], "'!' is not a valid requirement"),
         (["frobnicate"], "invalid choice"),
     ],

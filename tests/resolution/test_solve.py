@@ -23,7 +23,7 @@ PLAIN = Policy()
 
 def plan_of(graph: Graph, *requirements: str, policy: Policy = PLAIN, max_rounds: int = 20_000) -> Plan:
     wanted = [Requirement(text) for text in requirements]
-    return solve(wanted, MemoryCatalog(graph), TARGET, policy, max_rounds=max_rounds)
+    return solve(wanted, MemoryCatalog(graph, extras=("x", "y", "all")), TARGET, policy, max_rounds=max_rounds)
 
 
 def pins(graph: Graph, *requirements: str, policy: Policy = PLAIN) -> dict[str, str]:
@@ -50,6 +50,8 @@ def test_extras_and_extras_of_extras() -> None:
     assert pins(graph, "a[x]") == {"a": "1", "b": "1", "c": "1"}
     assert pins(graph, "a[x,y]") == {"a": "1", "b": "1", "c": "1", "d": "1"}
     assert pins(graph, "a[unknown]") == {"a": "1"}
+    assert plan_of(graph, "a[unknown]").notes == ("a 1 has no extra 'unknown'",)
+    assert plan_of(graph, "a[x]").notes == ()
 
 
 def test_an_extra_of_itself() -> None:

@@ -324,6 +324,11 @@ def _with_local_indexes(settings: Settings) -> Settings:
     def as_url(index: str) -> str:
         scheme, separator, _ = index.partition("://")
         if not separator and not index.startswith("file:"):
+            if not Path(index).is_dir():
+                raise UsageError(
+                    message=f"the index {index!r} is neither a URL nor a folder",
+                    way_out="Give an http(s) URL, a file: URL or an existing folder.",
+                )
             return Path(index).resolve().as_uri()
         try:
             is_known = scheme.lower() in ("http", "https") and bool(urlsplit(index).hostname)

@@ -25,5 +25,8 @@ def mount_for_run(request: RunRequest) -> dict[str, str]:
         if not os.path.isfile(request.target):
             from remote_wheel.errors import UsageError
 
-            raise UsageError(message=f"there is no script {request.target!r}")
+            what = "is a folder, not a script" if os.path.isdir(request.target) else "does not exist"
+            raise UsageError(
+                message=f"the script {request.target!r} {what}", way_out="--with goes before each requirement."
+            )
     return scripts

@@ -91,7 +91,10 @@ def _options(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _tree(parsed: argparse.Namespace) -> int:
-    output.artefact(api.resolve(*parsed.requirements, **_options(parsed)).tree())
+    plan = api.resolve(*parsed.requirements, **_options(parsed))
+    output.artefact(plan.tree())
+    for text in plan.notes:
+        output.note(f"note: {text}")
     return 0
 
 
@@ -99,6 +102,8 @@ def _prefetch(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     options.pop("offline", None)
     plan = api.prefetch(*parsed.requirements, **options)
+    for text in plan.notes:
+        output.note(f"note: {text}")
     output.note(f"{len(plan.pins)} distributions are ready for offline use")
     return 0
 

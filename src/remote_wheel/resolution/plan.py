@@ -37,6 +37,7 @@ class Plan:
 
     requirements: tuple[str, ...]
     pins: tuple[Pin, ...]
+    notes: tuple[str, ...] = ()  # what is not wrong but may surprise: an extra that a version does not have
 
     def __getitem__(self, name: str) -> Pin:
         """Return the pin of project *name* (normalised); raise UsageError where the plan has none."""
@@ -90,7 +91,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     pins = [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins]
     for pin in pins:  # file URLs of an index may be signed; no file and no repr needs that
         pin["url"] = redact(pin["url"]) if "://" in pin["url"] else pin["url"]
-    return {"requirements": list(plan.requirements), "pins": pins}
+    return {"requirements": list(plan.requirements), "pins": pins, "notes": list(plan.notes)}
 
 
 def plan_from_json(value: Mapping[str, Any]) -> Plan:
@@ -102,4 +103,4 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
             "wanted_by": tuple((who, text) for who, text in raw["wanted_by"]),
         }
         pins.append(Pin(**{**raw, **lists}))
-    return Plan(requirements=tuple(value["requirements"]), pins=tuple(pins))
+    return Plan(requirements=tuple(value["requirements"]), pins=tuple(pins), notes=tuple(value["notes"]))

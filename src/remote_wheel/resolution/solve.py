@@ -58,6 +58,11 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
     releases = {node.project: release for node, release in pins.items()}
     asked: dict[NormalizedName, list[tuple[str, str]]] = {project: [] for project in releases}
     needs: dict[NormalizedName, dict[NormalizedName, None]] = {project: {} for project in releases}
+    notes = [
+        f"{pins[node]} has no extra {node.extra!r}"
+        for node in pins
+        if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
+    ]
     for requirement in wanted:
         _check(releases, requirement, "you")
         asked[project_of(requirement)].append(("you", shown(requirement)))
@@ -73,6 +78,7 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
     return Plan(
         requirements=tuple(shown(requirement) for requirement in wanted),
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), tuple(asked[name])) for name in order),
+        notes=tuple(notes),
     )
 
 

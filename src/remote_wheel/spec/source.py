@@ -44,6 +44,8 @@ def parse_source(text: str, *, subdirectory: str = "") -> Source:
     if scheme and scheme != "file":
         raise InvalidSource(source=redact(text), reason=f"the scheme {scheme!r} is not supported")
     path = _path_of_file_url(text) if scheme == "file" else text
+    if not scheme and "#" in text and text.rpartition("#")[0].lower().endswith(tuple(_KINDS)):
+        raise InvalidSource(source=text, reason="a path has no '#…' part; use sha256=, or a file: URL")
     filename = re.split(r"[\\/]", path.rstrip("/\\"))[-1]
     return Source(
         url=path,
