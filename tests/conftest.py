@@ -13,6 +13,12 @@ import pytest
 from tests.loopback import LoopbackIndex, serve
 
 _FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_", "PYTHON", "XDG_")
+# How this machine reaches the real index; only tests with the marker real_index give it back to their processes.
+NETWORK = {
+    name: os.environ[name]
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL")
+    if name in os.environ
+}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "remote-wheel"))

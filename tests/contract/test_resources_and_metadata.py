@@ -1,5 +1,7 @@
 """importlib.resources, pkgutil's data and importlib.metadata."""
 
+import sys
+
 import pytest
 
 from tests.contract.conftest import World
@@ -192,4 +194,6 @@ def test_the_backport_of_data_schemes(world: World) -> None:
         print(a.pure.X, a.plat.X)
         print(any("tool" in str(path) for path in importlib.metadata.files("merged")))
     """
-    assert world.said(code) == ["pure plat", "True"]
+    # RECORD lists the script in every mode; from 3.12 on, files() leaves out what is not there, as a mount's isn't.
+    is_listed = world.mode == "installed" or sys.version_info < (3, 12)
+    assert world.said(code) == ["pure plat", str(is_listed)]

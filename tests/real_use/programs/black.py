@@ -1,0 +1,3 @@
+import black
+
+print(black.format_str("x=  1", mode=black.Mode()))

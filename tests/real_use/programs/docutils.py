@@ -1,0 +1,3 @@
+import docutils.core
+
+print(docutils.core.publish_string("*x*", writer="html").decode()[-40:])

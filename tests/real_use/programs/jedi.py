@@ -1,0 +1,3 @@
+import jedi
+
+print([c.name for c in jedi.Script("import os.pa").complete(1, 12)][:2])

@@ -1,0 +1,3 @@
+import more_itertools as m
+
+print(list(m.chunked(range(5), 2)))

@@ -1,0 +1,3 @@
+import nltk
+
+print(nltk.__version__ != "unknown", nltk.PorterStemmer().stem("running"))

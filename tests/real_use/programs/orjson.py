@@ -1,0 +1,3 @@
+import orjson
+
+print(orjson.loads(orjson.dumps({"a": [1]})))

@@ -1,0 +1,4 @@
+import ruamel.yaml, io, sys
+
+y = ruamel.yaml.YAML()
+y.dump(y.load("a: 1 # c"), sys.stdout)

@@ -1,0 +1,3 @@
+import typing_extensions as t
+
+print(t.get_type_hints(t.TypedDict("D", {"a": int})))
