@@ -78,3 +78,14 @@ def test_no_registry_host_is_named() -> None:
         if path.is_file() and "embedded_index" not in path.parts and "__pycache__" not in path.parts:
             text = path.read_text("utf-8", "replace")
             assert not any(host in text for host in hosts), path
+
+
+def test_every_supported_feature_names_its_test() -> None:
+    page = (ROOT / "docs" / "reference" / "supported.md").read_text("utf-8")
+    named = re.findall(r"\| `(test_\w+)` \|$", page, re.MULTILINE)
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 30
+    for name in named:
+        assert f"def {name}(" in sources, name
+    programs = len(list((ROOT / "tests" / "real_use" / "programs").glob("*.py")))
+    assert f"has {programs} programs" in page

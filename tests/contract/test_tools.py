@@ -1,7 +1,6 @@
 """Tools that look closely at modules: pytest's rewriting and plug-ins, coverage-like tracers, pdb."""
 
 import subprocess
-import sys
 
 import pytest
 
@@ -58,7 +57,6 @@ def test_pdb_lists_source(world: World) -> None:
     assert "return x  # here we are" in done.stdout
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="perf maps came with 3.12")
 def test_isolated_mode(world: World) -> None:
     world.add("pkg", {"pkg.py": "X = 1\n"})
     assert world.said("import pkg; print(pkg.X)", flags=["-I", "-X", "frozen_modules=off"]) == ["1"]
