@@ -1,4 +1,14 @@
-import pytest, pathlib
+import pathlib
+
+import pytest
 
 pathlib.Path("test_a.py").write_text("def test_a():\n    x = 1\n    assert x == 2\n")
-print(int(pytest.main(["-q", "-p", "no:cacheprovider", "test_a.py"])))
+
+
+class Show:
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            print(report.longreprtext)
+
+
+print(int(pytest.main(["-p", "no:cacheprovider", "-p", "no:terminalreporter", "test_a.py"], plugins=[Show()])))
