@@ -17,7 +17,7 @@ from tests.conftest import NETWORK
 pytestmark = pytest.mark.real_index
 
 # project, version, what its suite needs beside pytest and hypothesis, tests that prove nothing about a mount and why
-SUITES = [
+SUITES: list[tuple[str, str, list[str], list[str]]] = [
     ("click", "8.3.1", [], []),
     ("attrs", "25.4.0", ["cloudpickle"], []),
     ("packaging", "25.0", ["pretend"], []),
@@ -44,7 +44,8 @@ def test_the_suite_of(project: str, version: str, needs: list[str], left_out: li
     pin = f"{project}=={version}"
     pip = [sys.executable, "-m", "pip"]
     done = _run([*pip, "download", "-q", "--no-deps", "--no-binary", ":all:", pin], tmp_path)
-    (sdist,) = tmp_path.glob("*.tar.gz") or pytest.fail(done.stderr)
+    assert done.returncode == 0, done.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path / "sdist", filter="data")
     (tree,) = (tmp_path / "sdist").iterdir()

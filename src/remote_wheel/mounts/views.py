@@ -6,6 +6,7 @@ import io
 import os
 import posixpath
 import secrets
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable, TraversableResources
@@ -52,15 +53,15 @@ class Node(Traversable):
     store (or to a temporary folder where the store can't be written), and its path returned.
     """
 
-    __slots__ = ("_root", "path")
+    __slots__ = ("path", "root")
 
     def __init__(self, root: "Root", path: str) -> None:
-        self._root, self.path = root, path  # the path below the root, with slashes
+        self.root, self.path = root, path  # the path below the root, with slashes
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return posixpath.basename(self.path) or os.path.basename(self._root.path)
+        return posixpath.basename(self.path) or os.path.basename(self.root.path)
 
     @property
     def stem(self) -> str:
@@ -75,15 +76,15 @@ class Node(Traversable):
     @property
     def parent(self) -> "Node":
         """The folder it is in."""
-        return Node(self._root, posixpath.dirname(self.path))
+        return Node(self.root, posixpath.dirname(self.path))
 
     def is_file(self) -> bool:
         """Whether it is a file."""
-        return self.path in self._root.image.members
+        return self.path in self.root.image.members
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
-        return not self.path or self.path in self._root.image.folders
+        return not self.path or self.path in self.root.image.folders
 
     def exists(self) -> bool:
         """Whether there is anything of that name."""
@@ -94,15 +95,15 @@ class Node(Traversable):
         if not self.is_dir():
             raise NotADirectoryError(20, "Not a directory", str(self))
         prefix = f"{self.path}/" if self.path else ""
-        for path in (*self._root.image.folders, *self._root.image.members):
+        for path in (*self.root.image.folders, *self.root.image.members):
             if path.startswith(prefix) and "/" not in path[len(prefix) :] and path != prefix:
-                yield Node(self._root, path)
+                yield Node(self.root, path)
 
     def joinpath(self, *descendants: str | os.PathLike[str]) -> "Node":
         """Return what is at the given place below (or, with "..", beside) it."""
         parts = (os.fspath(part).replace(os.sep, "/") for part in descendants)
         path = posixpath.normpath(posixpath.join(self.path, *parts))
-        return Node(self._root, "" if path == "." else path)
+        return Node(self.root, "" if path == "." else path)
 
     __truediv__ = joinpath
 
@@ -118,12 +119,12 @@ class Node(Traversable):
 
     def read_bytes(self) -> bytes:
         """Return the file's contents."""
-        entry = self._root.image.members.get(self.path)
+        entry = self.root.image.members.get(self.path)
         if entry is None:
             if self.is_dir():
                 raise IsADirectoryError(21, "Is a directory", str(self))
-            raise FileNotFoundError(2, f"{self._root.facts['name']} has no file {self.path!r} in its wheel", str(self))
-        blob = self._root.image.read(*entry)
+            raise FileNotFoundError(2, f"{self.root.facts['name']} has no file {self.path!r} in its wheel", str(self))
+        blob = self.root.image.read(*entry)
         if blob is None:
             raise OSError(5, "the image in the cache is damaged", str(self))
         return bytes(blob)
@@ -134,19 +135,19 @@ class Node(Traversable):
             return str(file.read())
 
     def __fspath__(self) -> str:
-        return materialize(self._root, self)
+        return materialize(self.root, self)
 
     def __str__(self) -> str:
-        return self._root.base + self.path.replace("/", os.sep) if self.path else self._root.path
+        return self.root.base + self.path.replace("/", os.sep) if self.path else self.root.path
 
     def __repr__(self) -> str:
         return f"Node({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and (self._root, self.path) == (other._root, other.path)
+        return isinstance(other, Node) and (self.root, self.path) == (other.root, other.path)
 
     def __hash__(self) -> int:
-        return hash((self._root.path, self.path))
+        return hash((self.root.path, self.path))
 
 
 class Merged(Traversable):
@@ -210,7 +211,6 @@ def _places(root: "Root") -> Iterator[str]:
     yield f"{root.image.path.removesuffix('.zip')}.files"
     import atexit
     import shutil
-    import tempfile
 
     folder = tempfile.mkdtemp(prefix="remote_wheel-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -250,7 +250,9 @@ def _write(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _as_file(node: Node) -> Iterator[Path]:
-    yield Path(os.fspath(node))
+    """Yield a real path of the file or folder, which goes away with the context, as importlib's own does."""
+    with tempfile.TemporaryDirectory(prefix="remote_wheel-") as folder:
+        yield Path(_write_below(folder, node.root, node.path) if node.path else folder)
 
 
 if hasattr(importlib.resources.as_file, "register"):  # 3.11 can't do folders by itself
