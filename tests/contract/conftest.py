@@ -63,6 +63,10 @@ class World:
     def python(self) -> Path:
         return self._python()
 
+    @property
+    def site(self) -> Path:
+        return self._site()
+
     def _prelude(self) -> str:
         if self.mode == "installed":
             return ""

@@ -1,5 +1,7 @@
 """Modules, packages and namespaces: attributes, imports of every kind, source and errors."""
 
+import importlib.util
+import os
 import sys
 
 import pytest
@@ -179,6 +181,28 @@ def test_namespaces_over_several_distributions(world: World) -> None:
     assert world.said(code) == ["1 2", "3"]
 
 
+def test_pkg_resources(world: World) -> None:
+    """Only where setuptools still has it; Python 3.11's own environments do."""
+    if importlib.util.find_spec("pkg_resources") is None or world.mode == "installed":
+        pytest.skip("NOT TESTED: there is no pkg_resources here")
+    declare = "__import__('pkg_resources').declare_namespace(__name__)\n"
+    world.add("one", {"legacy/__init__.py": declare, "legacy/one/__init__.py": "", "legacy/one/x.txt": "data"})
+    world.add("two", {"legacy/__init__.py": declare, "legacy/two.py": ""}, "2.5", entry_points="[g]\ne = legacy.two\n")
+    code = """
+        import warnings
+        warnings.simplefilter("ignore")
+        import pkg_resources, legacy.one, legacy.two
+        print(len(legacy.__path__), pkg_resources.get_distribution("two").version)
+        print(pkg_resources.resource_string("legacy.one", "x.txt"), pkg_resources.resource_exists("legacy.one", "y"))
+        print(open(pkg_resources.resource_filename("legacy.one", "x.txt")).read())
+        points = [point.name for point in pkg_resources.iter_entry_points("g")]
+        print(sorted(pkg_resources.resource_listdir("legacy.one", "")), points)
+    """
+    said = world.said(code)
+    assert said[:3] == ["2 2.5", "b'data' False", "data"]
+    assert said[3] == "['__init__.py', 'x.txt'] ['e']"
+
+
 def test_bytecode_alone_is_not_imported(world: World) -> None:
     """An installed .pyc without its source runs; a mounted one can't be checked, and its absence says so."""
     import py_compile
@@ -215,6 +239,24 @@ def test_interpreter_flags(world: World, flags: list[str]) -> None:
     expected = {"-O": "False Doc.", "-OO": "False None"}.get(flags[0], "asserts Doc.")
     assert world.said(code, flags=flags) == [expected]
     assert world.said(code, flags=flags) == [expected]
+
+
+def test_without_site_and_with_a_safe_path(world: World) -> None:
+    """-S leaves site-packages away: whoever uses it says where things are."""
+    world.add("pkg", {"pkg.py": "X = 1\n"})
+    code = "import pkg, sys; print(pkg.X, sys.flags.no_site, sys.flags.safe_path)"
+    site = [entry for entry in sys.path if entry.endswith("site-packages")]
+    places = os.pathsep.join([str(world.site), *site] if world.mode == "installed" else [*site, *_editable(site)])
+    assert world.said(code, flags=["-S"], environ={"PYTHONPATH": places}) == ["1 1 False"]
+    assert world.said(code, environ={"PYTHONSAFEPATH": "1"}) == ["1 0 True"]
+
+
+def _editable(sites: list[str]) -> list[str]:
+    """Return where an editable installation of this package points to; -S does not read .pth files."""
+    import remote_wheel
+
+    parent = os.path.dirname(os.path.dirname(remote_wheel.__file__))
+    return [] if parent in sites else [parent]
 
 
 def test_importtime_and_dont_write_bytecode(world: World) -> None:

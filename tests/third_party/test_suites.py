@@ -1,6 +1,7 @@
 """The test suites of other projects, run over their mounted wheels: the same outcomes as over the installed ones.
 
-Needs the real index for wheels and sdists (which carry the tests): python -m pytest -m real_index tests/third_party
+pip fetches the sdists (which carry the tests) and the wheels; the mounts then come from an index made of these on disk.
+One command runs it: python -m pytest -m third_party
 """
 
 import os
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.wheels import write_index
 from tests.conftest import NETWORK
 
-pytestmark = pytest.mark.real_index
+pytestmark = pytest.mark.third_party
 
 # project, version, what its suite needs beside pytest and hypothesis, tests that prove nothing about a mount and why
 SUITES: list[tuple[str, str, list[str], list[str]]] = [
@@ -68,9 +70,23 @@ def test_the_suite_of(project: str, version: str, needs: list[str], left_out: li
     reports = tmp_path / "installed.xml", tmp_path / "mounted.xml"
     plain = [sys.executable, "-m", "pytest", f"--junitxml={reports[0]}", *options]
     expected = _run(plain, tree, PYTHONPATH=str(installed))
+    done = _run([*pip, "download", "-q", "--only-binary", ":all:", "-d", "wheels", pin, *needs], tmp_path)
+    assert done.returncode == 0, done.stderr
+    write_index([(path.name, path.read_bytes()) for path in (tmp_path / "wheels").iterdir()], tmp_path / "index")
     runner = "import sys; from remote_wheel.__main__ import main; sys.exit(main())"
     wanted = [word for need in (pin, *needs) for word in ("--with", need)]
-    command = [sys.executable, "-c", runner, "run", "--no-prefer-installed", *wanted, "-m", "pytest"]
+    command = [
+        sys.executable,
+        "-c",
+        runner,
+        "run",
+        "--no-prefer-installed",
+        "--index-url",
+        str(tmp_path / "index"),
+        *wanted,
+        "-m",
+        "pytest",
+    ]
     mounted = _run([*command, f"--junitxml={reports[1]}", *options], tree)
     assert reports[1].exists(), mounted.stderr[-2000:]
     installed_outcomes, mounted_outcomes = _outcomes(reports[0]), _outcomes(reports[1])

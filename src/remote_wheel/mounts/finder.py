@@ -13,7 +13,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.machinery import ExtensionFileLoader, ModuleSpec, NamespaceLoader, PathFinder, SourceFileLoader
     from types import CodeType, ModuleType
     from typing import Any
@@ -95,7 +95,11 @@ class ImageLoader(SourceFileLoader):
         lines = sys.modules.get("linecache")
         if lines is not None and not self.root.is_unpacked:
             lines.lazycache(self.path, module.__dict__)
-        super().exec_module(module)
+        try:
+            super().exec_module(module)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            note_missing_file(error, (self.root,))
+            raise
 
     def path_stats(self, path: str) -> "dict[str, Any]":
         """Return modification time and size as importlib wants them; a wheel's files have no time of their own."""
@@ -111,6 +115,17 @@ class ImageLoader(SourceFileLoader):
         from remote_wheel.mounts.views import ImageReader
 
         return ImageReader(self.root, self.path)
+
+
+def note_missing_file(error: OSError, roots: "Iterable[Root]") -> None:
+    """Add to *error* what helps, where code of a wheel that is in memory looked for a file beside itself."""
+    place = error.filename
+    for root in roots:
+        if not root.is_unpacked and isinstance(place, str) and place.startswith(root.base):
+            name = root.facts["name"]
+            note = f"{name} is in memory and looks for a file beside itself; mount it with unpack=[{name!r}]"
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
 
 
 class BytecodeLoader:
@@ -152,11 +167,11 @@ class PortionLoader(NamespaceLoader):
         return NamespaceReader(list(self._path), self._roots)
 
 
-class LinecacheLoader:
-    """Load linecache, then tell it of the modules that were mounted before it was there."""
+class WatchedLoader:
+    """Load a module as usual, then tell it of mounts."""
 
-    def __init__(self, stock: "Any") -> None:
-        self._stock = stock
+    def __init__(self, stock: "Any", tell: "Callable[[ModuleType], None]") -> None:
+        self._stock, self._tell = stock, tell
 
     def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
         """Create it as usual."""
@@ -169,10 +184,25 @@ class LinecacheLoader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._stock
         self._stock.exec_module(module)
-        for other in list(sys.modules.values()):
-            loader = getattr(other, "__loader__", None)
-            if isinstance(loader, ImageLoader) and not loader.root.is_unpacked:
-                module.lazycache(loader.path, other.__dict__)
+        self._tell(module)
+
+
+def _tell_linecache(linecache: "ModuleType") -> None:
+    """Tell it of the modules that were mounted before it was there."""
+    for other in list(sys.modules.values()):
+        loader = getattr(other, "__loader__", None)
+        if isinstance(loader, ImageLoader) and not loader.root.is_unpacked:
+            linecache.lazycache(loader.path, other.__dict__)
+
+
+def _tell_pkg_resources(pkg_resources: "ModuleType") -> None:
+    """Teach it our loader and finder; setuptools had it up to version 81, and some projects still ask it."""
+    from remote_wheel.mounts.views import teach_pkg_resources
+
+    teach_pkg_resources(pkg_resources)
+
+
+_WATCHED = {"linecache": _tell_linecache, "pkg_resources": _tell_pkg_resources}
 
 
 def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
@@ -211,7 +241,7 @@ class MountFinder:
         if root is None:
             if top in self.namespaces:
                 return self._find_namespace(fullname, path, self.namespaces[top])
-            return self._find_linecache() if fullname == "linecache" else None
+            return self._find_watched(fullname) if fullname in _WATCHED else None
         key = fullname.replace(".", "/")
         entry = root.image.modules.get(key)
         if entry is None:
@@ -255,10 +285,10 @@ class MountFinder:
             spec.loader = PortionLoader(spec.submodule_search_locations, self._roots)
         return spec
 
-    def _find_linecache(self) -> "ModuleSpec | None":
-        spec = PathFinder.find_spec("linecache")
+    def _find_watched(self, fullname: str) -> "ModuleSpec | None":
+        spec = PathFinder.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = LinecacheLoader(spec.loader)  # type: ignore[assignment]  # as a loader, by its methods
+            spec.loader = WatchedLoader(spec.loader, _WATCHED[fullname])  # type: ignore[assignment]  # by its methods
         return spec
 
     def invalidate_caches(self) -> None:

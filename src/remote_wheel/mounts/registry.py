@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 from remote_wheel.mounts import children
-from remote_wheel.mounts.finder import MountFinder, Root, make_hook
+from remote_wheel.mounts.finder import MountFinder, Root, make_hook, note_missing_file
 from remote_wheel.mounts.image import Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
@@ -111,14 +111,8 @@ def _show_exception(kind: "type[BaseException]", error: BaseException, trace: "T
 
     One that asks for a file inside a wheel that is in memory is told what helps.
     """
-    place = getattr(error, "filename", None)
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and isinstance(place, str):
-        for root in _roots.values():
-            if not root.is_unpacked and place.startswith(root.base):
-                name = root.facts["name"]
-                error.add_note(
-                    f"{name} is in memory and looks for a file beside itself; mount it with unpack=[{name!r}]"
-                )
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        note_missing_file(error, _roots.values())
     try:
         import traceback
 

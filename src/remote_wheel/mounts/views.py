@@ -248,6 +248,67 @@ def _write(path: str, data: bytes) -> None:
     os.replace(staging, path)
 
 
+def teach_pkg_resources(pkg_resources: Any) -> None:
+    """Register a provider and handlers, as pkg_resources documents for importers of one's own (PEP 302)."""
+    from remote_wheel.mounts.finder import ImageLoader, RootFinder
+
+    class Provider(pkg_resources.DefaultProvider):  # type: ignore[misc]  # a class of whatever is there
+        """Resources of a module that is in memory; files that somebody needs a name of are made real."""
+
+        def _node(self, path: str) -> Node | None:
+            root = getattr(self.loader, "root", None)
+            if root is None or root.is_unpacked or not path.startswith(root.path):
+                return None
+            return Node(root, path[len(root.base) :].replace(os.sep, "/"))
+
+        def _has(self, path: str) -> bool:
+            node = self._node(path)
+            return bool(super()._has(path)) if node is None else node.exists()
+
+        def _isdir(self, path: str) -> bool:
+            node = self._node(path)
+            return bool(super()._isdir(path)) if node is None else node.is_dir()
+
+        def _listdir(self, path: str) -> list[str]:
+            node = self._node(path)
+            return list(super()._listdir(path)) if node is None else [child.name for child in node.iterdir()]
+
+        def _get(self, path: str) -> bytes:
+            node = self._node(path)
+            return bytes(super()._get(path)) if node is None else node.read_bytes()
+
+        def get_resource_filename(self, manager: Any, resource_name: str) -> str:
+            path = self._fn(self.module_path, resource_name)
+            node = self._node(path)
+            return str(path if node is None else os.fspath(node))
+
+        def get_resource_stream(self, manager: Any, resource_name: str) -> IO[bytes]:
+            return io.BytesIO(self._get(self._fn(self.module_path, resource_name)))
+
+    pkg_resources.register_loader_type(ImageLoader, Provider)
+    pkg_resources.register_finder(RootFinder, _find_for_pkg_resources)
+    pkg_resources.register_namespace_handler(RootFinder, pkg_resources.file_ns_handler)
+
+
+def _find_for_pkg_resources(importer: Any, path_item: str, only: bool = False) -> Iterator[Any]:
+    """Yield the distribution of a mounted root as pkg_resources sees it."""
+    import pkg_resources  # type: ignore[import-not-found,import-untyped,unused-ignore]  # it asked us, so it is there
+
+    root, dist_info = importer.root, importer.root.facts["dist_info"]
+    if root.is_unpacked:
+        yield from pkg_resources.find_on_path(importer, path_item, only)
+    elif dist_info:
+        members = {name: Node(root, f"{dist_info}/{name}") for name in ("METADATA", "entry_points.txt", "RECORD")}
+        texts = {name: node.read_text("utf-8") for name, node in members.items() if node.is_file()}
+        metadata = pkg_resources.EmptyProvider()
+        metadata.has_metadata = texts.__contains__
+        metadata.get_metadata = texts.__getitem__
+        metadata.get_metadata_lines = lambda name: pkg_resources.yield_lines(texts[name])
+        yield pkg_resources.DistInfoDistribution(
+            path_item, metadata, root.facts["name"], root.facts["version"], precedence=pkg_resources.SOURCE_DIST
+        )
+
+
 @contextlib.contextmanager
 def _as_file(node: Node) -> Iterator[Path]:
     """Yield a real path of the file or folder, which goes away with the context, as importlib's own does."""
