@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from remote_wheel.cli.output import NoProgress, TerminalProgress, make_progress, report
+from remote_wheel.api.cold import Silent
+from remote_wheel.cli.output import TerminalProgress, make_progress, report
 from remote_wheel.errors import NotFound, RecordMismatch
 from tests.conftest import COMMAND
 from tests.loopback import LoopbackIndex
@@ -38,7 +39,7 @@ def test_an_error_without_detail_and_an_interrupt(capsys: pytest.CaptureFixture[
 
 def test_no_terminal_no_progress(capfd: pytest.CaptureFixture[str]) -> None:
     progress = make_progress()
-    assert isinstance(progress, NoProgress)
+    assert isinstance(progress, Silent)
     progress.resolving(1)
     progress.downloading("x", 1, 2)
     progress.preparing("x")

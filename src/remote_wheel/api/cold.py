@@ -81,7 +81,7 @@ def parse_request(raw: Mapping[str, Any]) -> "Any":
 
 
 class Silent:
-    """Progress nobody watches."""
+    """Progress nobody watches: in the caller's own process, or where stderr is no terminal."""
 
     def resolving(self, projects: int) -> None:
         """Say nothing."""
@@ -91,3 +91,6 @@ class Silent:
 
     def preparing(self, name: str) -> None:
         """Say nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any, BinaryIO, TextIO
 
+from remote_wheel.api.cold import Silent
 from remote_wheel.errors import RemoteWheelError
 
 
@@ -35,22 +36,6 @@ def report(error: BaseException, *, is_verbose: bool) -> int:
     if error.detail:
         note(error.detail if is_verbose else "(-v shows the detail)")
     return 2
-
-
-class NoProgress:
-    """Progress for a stderr that is no terminal: silence."""
-
-    def resolving(self, projects: int) -> None:
-        """Say nothing."""
-
-    def downloading(self, name: str, received_bytes: int, total_bytes: int | None) -> None:
-        """Say nothing."""
-
-    def preparing(self, name: str) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Leave nothing behind."""
 
 
 class TerminalProgress:
@@ -131,11 +116,11 @@ class TerminalProgress:
         return bars
 
 
-def make_progress() -> "NoProgress | TerminalProgress":
+def make_progress() -> Silent | TerminalProgress:
     """Return the progress that fits stderr."""
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return TerminalProgress(sys.stderr)
-    return NoProgress()
+    return Silent()
 
 
 def take_stdout() -> BinaryIO:
