@@ -2,7 +2,5 @@ import pickle
 
 import cloudpickle
 
-cloudpickle.register_pickle_by_value(cloudpickle)
-data = cloudpickle.dumps([lambda x: x + 1, cloudpickle.CloudPickler])
-function, by_value = pickle.loads(data)
-print(function(2), by_value.__name__)
+function, same = pickle.loads(cloudpickle.dumps([lambda x: x + 1, cloudpickle.CloudPickler]))
+print(function(2), same is cloudpickle.CloudPickler)
