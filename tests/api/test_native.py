@@ -1,5 +1,6 @@
 """A wheel with a native module, compiled here."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -77,6 +78,11 @@ def test_a_damaged_tree_or_image_is_made_again(native: LoopbackIndex, python: Py
     image.write_bytes(data[:-30] + bytes(30))
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert python(code).stdout.strip() == "42"
+    # What another version of this package noted is made again.
+    for facts in (cache / "v1" / "images").rglob("*.facts"):
+        body = b'{"name": "fast", "version": "1", "reasons": ["old"]}'
+        facts.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert python(code, REMOTE_WHEEL_REFRESH="1").stdout.strip() == "42"
     # A file of the tree that is gone is noticed the next time the record is made.
     (tree / "fast" / "__init__.py").unlink()
     assert python(code, REMOTE_WHEEL_REFRESH="1").stdout.strip() == "42"

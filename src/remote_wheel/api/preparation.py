@@ -20,6 +20,7 @@ from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
+_FORMAT = 1  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 
@@ -84,7 +85,7 @@ class Preparation:
             self._rebuilt.add(key)
             self._store.discard(path, key)
             return None
-        if facts is None or (facts["reasons"] and not self._store.is_tree_whole(key)):
+        if facts is None or facts.get("format") != _FORMAT or (facts["reasons"] and not self._store.is_tree_whole(key)):
             return None
         try:
             return facts if Image(str(path)).is_whole() else None
@@ -100,6 +101,7 @@ class Preparation:
             write_image(compiled, file, str(root))
         metadata, table = verified.metadata, compiled.table
         facts = {
+            "format": _FORMAT,
             "name": metadata.name if metadata else "",
             "version": str(metadata.version) if metadata else "",
             "filename": verified.filename,
