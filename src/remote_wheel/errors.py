@@ -202,14 +202,13 @@ class Unsatisfiable(ResolutionError):
 
     requirements: "tuple[str, ...]"
     chains: "tuple[str, ...]"
-    notes: "tuple[str, ...]" = ()
 
     def __str__(self) -> str:
         return f"{_names(self.requirements)} can't be satisfied together: {'; '.join(self.chains[:6])}"
 
     @property
     def detail(self) -> str:
-        return "\n".join((*self.chains, *self.notes))
+        return "\n".join(self.chains)
 
 
 class ResolutionLimit(ResolutionError):

@@ -27,7 +27,7 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: 
     concerned = dict.fromkeys(child.project for _, child in edges if not is_refusal(child))
     concerned |= dict.fromkeys(leaf.terms[0].package.project for leaf in leaves if _is_no_versions(leaf))
     notes = [_what_exists(provider.listings[project]) for project in concerned if project in provider.listings]
-    return Unsatisfiable(requirements=tuple(requirements), chains=tuple(dict.fromkeys(chains)) + tuple(notes), notes=())
+    return Unsatisfiable(requirements=tuple(requirements), chains=(*dict.fromkeys(chains), *notes))
 
 
 def _is_no_versions(leaf: Incompatibility[Any, Any]) -> bool:
