@@ -1,0 +1,194 @@
+"""Errors of what the caller wrote, of indexes and metadata, and of making a plan."""
+
+from remote_wheel.errors.record import RemoteWheelError, list_names
+
+
+class UsageError(RemoteWheelError):
+    """Raised for arguments that contradict each other or have the wrong form. Retrying never helps."""
+
+    message: str
+    way_out: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def hint(self) -> str:
+        return self.way_out
+
+
+class InvalidRequirement(RemoteWheelError):
+    """Raised when a requirement is not PEP 508. Not raised for an unknown project. Retrying never helps."""
+
+    _hint = "Write a requirement as in 'flask>=3' or 'rich[jupyter]==13.7.1'; mount() takes URLs and paths."
+
+    requirement: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.requirement!r} is not a valid requirement: {self.reason}"
+
+
+class InvalidSource(RemoteWheelError):
+    """Raised when mount() is given something it can't take. Retrying never helps."""
+
+    _hint = "Give a wheel, a source archive (.zip, .tar.gz), a .py file or github:owner/name@ref; by URL or path."
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"can't mount {self.source!r}: {self.reason}"
+
+
+class ResolutionError(RemoteWheelError):
+    """Base of the errors that say why no plan could be made. Retrying helps only if the index changes."""
+
+
+class ProjectNotFound(ResolutionError):
+    """Raised when no configured index has the project; never for a network failure."""
+
+    _hint = "Check the spelling, or name the index that has it with index_url= (--index-url)."
+
+    project: str
+    indexes: "tuple[str, ...]"
+
+    def __str__(self) -> str:
+        return f"project {self.project!r} was not found on {list_names(self.indexes)}"
+
+
+class NoMatchingVersion(ResolutionError):
+    """Raised when a project exists but no usable release satisfies the requirement."""
+
+    requirement: str
+    available: "tuple[str, ...]"
+    excluded: "tuple[str, ...]" = ()
+
+    def __str__(self) -> str:
+        have = f"usable versions are {list_names(self.available)}" if self.available else "no version is usable here"
+        left_out = f"; left out: {list_names(self.excluded, 4)}" if self.excluded else ""
+        return f"no version satisfies {self.requirement!r}: {have}{left_out}"
+
+    @property
+    def hint(self) -> str:
+        if any("pre-release" in reason for reason in self.excluded):
+            return "Pass pre=True (--pre) to allow pre-releases, or widen the version range."
+        return "Widen the version range."
+
+    @property
+    def detail(self) -> str:
+        return "\n".join(f"left out: {reason}" for reason in self.excluded)
+
+
+class OnlySdists(ResolutionError):
+    """Raised when the matching releases have source distributions but no wheel at all."""
+
+    _hint = "remote_wheel never runs build scripts: choose a version that has a wheel, or build one and mount it."
+
+    requirement: str
+    files: "tuple[str, ...]"
+
+    def __str__(self) -> str:
+        return f"{self.requirement!r} has only source distributions, no wheel: {list_names(self.files, 3)}"
+
+
+class NoCompatibleWheel(ResolutionError):
+    """Raised when wheels exist but none fits this interpreter and platform, or its Python version."""
+
+    _hint = "Use an interpreter that a wheel exists for, or ask for another version."
+
+    requirement: str
+    wheels: "tuple[str, ...]"
+    wheel_tags: "tuple[str, ...]"
+    fitting_tags: "tuple[str, ...]"
+    reasons: "tuple[str, ...]" = ()
+
+    def __str__(self) -> str:
+        why = f" ({list_names(self.reasons, 3)})" if self.reasons else ""
+        return (
+            f"no wheel for {self.requirement!r} fits this machine{why}: the tags that exist are "
+            f"{list_names(self.wheel_tags, 6)}; the best fitting here are {list_names(self.fitting_tags, 4)}"
+        )
+
+    @property
+    def detail(self) -> str:
+        return "\n".join((*(f"wheel: {name}" for name in self.wheels), *(f"fits: {t}" for t in self.fitting_tags)))
+
+
+class Unsatisfiable(ResolutionError):
+    """Raised when requirements contradict each other; `chains` is the proof, a sentence each."""
+
+    _hint = "Loosen one of the requirements named, or ask for them in separate environments."
+
+    requirements: "tuple[str, ...]"
+    chains: "tuple[str, ...]"
+
+    def __str__(self) -> str:
+        return f"{list_names(self.requirements)} can't be satisfied together: {'; '.join(self.chains[:6])}"
+
+    @property
+    def detail(self) -> str:
+        return "\n".join(self.chains)
+
+
+class ResolutionLimit(ResolutionError):
+    """Raised when the resolver gave up within its bounds; it proves nothing. Narrower ranges help."""
+
+    _hint = "Pin some of the requirements closer."
+
+    requirements: "tuple[str, ...]"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"gave up resolving {list_names(self.requirements)}: {self.reason}"
+
+
+class InvalidIndexPage(RemoteWheelError):
+    """Raised when an index answers with something that is no PEP 503 or PEP 691 page of the project."""
+
+    _hint = "Check that index_url= (--index-url) names the root of a simple index."
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the index page {self.url} can't be used: {self.reason}"
+
+
+class InvalidMetadata(RemoteWheelError):
+    """Raised when the core metadata of a distribution can't be read or contradicts its file name or index."""
+
+    _hint = "Ask for another version, and tell the project."
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} has unusable metadata: {self.reason}"
+
+
+class MustBeBuilt(RemoteWheelError):
+    """Raised for a source tree that only a build could complete: native code, computed metadata. Never retried."""
+
+    subject: str
+    project: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} must be built, and remote_wheel never runs builds: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        wheel = f"require({self.project!r}) takes its wheel from the index" if self.project else "mount a wheel of it"
+        return f"{wheel[0].upper()}{wheel[1:]}; or build one (pip wheel) and mount that."
+
+
+class MissingExtra(RemoteWheelError):
+    """Raised when a source needs a library that is not installed. Retrying helps once it is."""
+
+    scheme: str
+    library: str
+    install: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:// needs {self.library}: pip install {self.install!r}"

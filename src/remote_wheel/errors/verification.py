@@ -1,0 +1,65 @@
+"""Errors that say why bytes are not trusted."""
+
+from remote_wheel.errors.record import RemoteWheelError
+
+
+class VerificationError(RemoteWheelError):
+    """Base of the errors that say why bytes are not trusted. Nothing of such a file is ever used."""
+
+
+class DigestMismatch(VerificationError):
+    """Raised when content does not have the hash somebody stated. Retrying helps only after a bad transfer."""
+
+    _hint = "Do not use the file. If the new content is the one you want, state its hash."
+
+    subject: str
+    stated_by: str
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} is not what {self.stated_by} promised: expected {self.expected}, got {self.actual}"
+
+
+class UnsafeArchive(VerificationError):
+    """Raised when an archive is damaged, or laid out so that two readers could see two things."""
+
+    _hint = "Fetch it again in case the transfer was cut short; otherwise do not use the file."
+
+    subject: str
+    member: str
+    rule: str
+
+    def __str__(self) -> str:
+        where = f"member {self.member!r}: " if self.member else ""
+        return f"{self.subject} is not a well-formed archive: {where}{self.rule}"
+
+
+class RecordMismatch(VerificationError):
+    """Raised when a wheel's RECORD and its files differ; `problems` has one (file, what) for each."""
+
+    _hint = "Do not use the file; ask for another version, and tell the project."
+
+    subject: str
+    problems: "tuple[tuple[str, str], ...]"
+
+    def __str__(self) -> str:
+        shown = "; ".join(f"{name}: {what}" for name, what in self.problems[:5])
+        more = f" and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
+        return f"{self.subject} does not match its RECORD: {shown}{more}"
+
+    @property
+    def detail(self) -> str:
+        return "\n".join(f"{name}: {what}" for name, what in self.problems)
+
+
+class InvalidWheel(VerificationError):
+    """Raised when a well-formed archive breaks the binary distribution format."""
+
+    _hint = "Ask for another version, and tell the project."
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} is not a valid wheel: {self.reason}"
