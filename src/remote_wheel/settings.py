@@ -23,6 +23,7 @@ class Limits:
     unpacked_bytes: int = 16 * 1024 * _MIB  # what those unpack to, doubled
     member_bytes: int = 4096 * _MIB  # one shared library of such a build is over 1 GB
     members: int = 200_000  # the fullest real wheels hold some 50,000 files
+    source_bytes: int = 1024 * _MIB  # a source tar, inflated; the largest sdists of pure projects are near 200 MB
     ratio: int = 1032  # DEFLATE can't do better than 1032:1 (RFC 1951), so more is a lie about sizes
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 30.0  # between two packets; pip waits 15 s, uv 30 s

@@ -291,7 +291,7 @@ def test_a_dependency_by_url_is_refused(index: LoopbackIndex, caught: Catch) -> 
         ("remote_wheel.require('a', 'b', module='a')", "UsageError"),
         ("remote_wheel.mount('')", "InvalidSource"),
         ("remote_wheel.mount('nowhere.whl')", "InvalidSource"),
-        ("remote_wheel.mount('ftp://host/x.whl')", "InvalidSource"),
+        ("remote_wheel.mount('nosuch://host/x.whl')", "InvalidSource"),
         ("remote_wheel.mount('https:///x.whl')", "InvalidSource"),
         ("remote_wheel.mount('https://host/page.html')", "InvalidSource"),
         ("remote_wheel.mount('x.whl', sha256='abc')", "UsageError"),

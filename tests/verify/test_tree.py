@@ -67,7 +67,6 @@ def test_no_project_table_means_no_metadata() -> None:
 @pytest.mark.parametrize(
     ("project", "said"),
     [
-        ('[project]\nname = "x"\ndynamic = ["dependencies"]\n', "computed by its build"),
         ("[project]\n", "without a name"),
         ("not toml", "can't be read"),
         ('[project]\nname = "x"\nversion = "1"\ndependencies = ["?"]\n', "Expected"),

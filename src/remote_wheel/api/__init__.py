@@ -67,13 +67,18 @@ def mount(
     sha256: "str | None" = None,
     deps: bool = True,
     subdirectory: "str | None" = None,
+    name: "str | None" = None,
+    hostkey: "str | None" = None,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Mount":
-    """Mount the wheel, source zip or ``.py`` module at *source*, a URL or a path, with the dependencies it declares.
+    """Mount the wheel, source archive, repository or ``.py`` module at *source*, with the dependencies it declares.
 
+    *source* is a path, a URL (https, s3, sftp, …) or ``github:owner/name@ref``; docs/how-to has a page for each.
     *sha256* (or ``#sha256=…`` in the URL) is enforced before anything is used. ``deps=False`` mounts it alone.
-    *subdirectory* is the folder of a source zip that the project is in. Raises RemoteWheelError as require does.
+    *subdirectory* is the folder of a source archive that the project is in, *name* what a single module is to be
+    called, *hostkey* the fingerprint (``SHA256:…``) that an SSH server's key must have. Raises RemoteWheelError as
+    require does, and MustBeBuilt for a source tree that is not usable as it is.
     """
     from os import fspath
 
@@ -81,6 +86,8 @@ def mount(
         "sha256": sha256,
         "deps": None if deps else False,
         "subdirectory": subdirectory,
+        "name": name,
+        "hostkey": hostkey,
     }
     record, roots = _boot("mount", (fspath(source),), {**own, **_checked(options)}, cache_dir)
     return Mount(roots, record["subjects"][0]["choices"])
@@ -128,6 +135,7 @@ def explain(module: "ModuleType | str") -> str:
     lines = [
         f"{facts['name'] or facts['filename']} {facts['version']}".rstrip(),
         f"  source  {facts['source']}",
+        *([f"  commit  {facts['commit']}"] if facts.get("commit") else []),
         f"  sha256  {facts['sha256']}",
         f"  mount   {root.path}",
         f"  {where}",

@@ -1,20 +1,48 @@
 """Archives on their way in: fetched once for all processes, hashed as they come, verified before they are kept."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from remote_wheel.errors import DigestMismatch, InvalidSource, NotCached
+from remote_wheel.errors import DigestMismatch, InvalidSource, NotCached, NotFound
 from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.forges import Forges
+from remote_wheel.fetch.port import Answer
 from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import Hasher, check_digests, is_strong
+from remote_wheel.spec.repository import Repository, is_commit
 from remote_wheel.spec.source import Source
-from remote_wheel.store.cache import Store
+from remote_wheel.store.cache import Store, StoredAnswer
 from remote_wheel.store.files import Staged
 from remote_wheel.verify.tree import verify_module, verify_tree
 from remote_wheel.verify.wheel import Verified, verify_wheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """What a source turned out to be. `commit` is that of a repository."""
+
+    source: Source
+    verified: Verified
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is noted of a URL: the digest it had, the commit it was, and how to ask whether it still is."""
+
+    answer: StoredAnswer
+    sha256: str
+    commit: str
+
+    @property
+    def validators(self) -> dict[str, str]:
+        """The headers to revalidate with (RFC 9110 section 8.8)."""
+        return {"etag": self.answer.etag, "last-modified": self.answer.last_modified}
 
 
 class HashingSink:
@@ -45,6 +73,7 @@ class Archives:
 
     def __init__(self, settings: Settings, store: Store, client: Client) -> None:
         self._settings, self._store, self._client = settings, store, client
+        self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
 
     def sink(
@@ -109,8 +138,11 @@ class Archives:
             self._note_url(url, sha256)
         return verified
 
-    def source(self, source: Source, sha256: str | None) -> Verified:
-        """Return the archive or module of *source*, held to *sha256* and the digests of its URL where stated."""
+    def source(self, source: Source, sha256: str | None) -> Acquired:
+        """Return the archive or module of *source*, held to *sha256* and the digests of its URL where stated.
+
+        Raises FetchError, VerificationError, InvalidSource, InvalidMetadata, MustBeBuilt or NotCached.
+        """
         stated = dict(source.digests)
         if sha256:
             if stated.get("sha256", sha256) != sha256:
@@ -119,32 +151,85 @@ class Archives:
                 )
             stated["sha256"] = sha256
         if source.is_local:
-            return self._local(source, stated)
-        known = stated.get("sha256") or self._fresh_sha256(source.url)
-        with self._store.lock(f"archive {known or source.url}"):
+            return Acquired(source=source, verified=self._local(source, stated))
+        if source.repository:
+            return self._repository(source, source.repository, stated)
+        return Acquired(source=source, verified=self._remote(source, stated))
+
+    # --- how -----------------------------------------------------------------------------------------------------
+
+    def _remote(self, source: Source, stated: Mapping[str, str]) -> Verified:
+        """Return what is at the source's URL: as it is kept while that is fresh, else asked for again."""
+        url = self._client.learn(source.url, source.hostkey)
+        with self._store.lock(f"archive {stated.get('sha256') or url}"):
+            kept = self._kept(url)
+            known = stated.get("sha256") or (kept.sha256 if kept and self._is_fresh(kept) else None)
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
                 check_digests(view, stated, subject=source.shown, stated_by="you")
                 return self._verify(source, view, known)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
+            old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
             with self._store.new_archive() as incoming:
                 sink = self.sink(incoming, stated)
-                self._client.fetch(
-                    source.url,
-                    headers=IDENTITY,
-                    max_bytes=self._settings.limits.download_bytes,
-                    sink=sink,
-                    is_held_by_hash=is_strong(stated),
-                )
+                answer = self._fetch_source(url, sink, kept if old is not None else None, is_strong(stated))
+                if answer.status == 304 and kept and old is not None:
+                    self._note_url(url, kept.sha256, headers={**kept.validators, **answer.headers})
+                    return self._verify(source, old, kept.sha256)
                 sink.hasher.check(stated, subject=source.shown, stated_by="you")
                 verified = self._verify(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = verified.sha256
             if "sha256" not in stated:
-                self._note_url(source.url, verified.sha256)
+                self._note_url(url, verified.sha256, headers=answer.headers)
             return verified
 
-    # --- how -----------------------------------------------------------------------------------------------------
+    def _fetch_source(self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool) -> Answer:
+        limit, headers = self._settings.limits.download_bytes, dict(IDENTITY)
+        if kept and kept.answer.etag:
+            headers["If-None-Match"] = kept.answer.etag
+        elif kept and kept.answer.last_modified:
+            headers["If-Modified-Since"] = kept.answer.last_modified
+        try:
+            return self._client.fetch(url, headers=headers, max_bytes=limit, sink=sink, is_held_by_hash=is_held_by_hash)
+        except NotFound:
+            asset = self._forges.private_asset(url) if url.startswith("http") else None
+            if asset is None:
+                raise
+            address, own_headers = asset
+            return self._client.fetch(address, headers={**IDENTITY, **own_headers}, max_bytes=limit, sink=sink)
+
+    def _repository(self, source: Source, repository: Repository, stated: Mapping[str, str]) -> Acquired:
+        """Return a repository at its reference, which is made a commit first: what a commit holds can't change."""
+        with self._store.lock(f"archive {repository.shown}"):
+            kept = self._kept(repository.shown)
+            view = self._store.open_archive(kept.sha256) if kept else None
+            if self._settings.offline and view is None:
+                raise NotCached(what=source.shown, way="mount it once while online.")
+            commit = kept.commit if kept and view is not None else ""
+            if not (kept and view is not None and (repository.commit or self._is_fresh(kept))):
+                current = self._forges.commit(repository)
+                if not current or current != commit:
+                    return self._new_commit(source, repository, stated, current)
+                self._note_url(repository.shown, kept.sha256 if kept else "", commit=commit)
+            assert kept is not None  # a programming error: a view is of what is kept
+            assert view is not None
+            check_digests(view, stated, subject=source.shown, stated_by="you")
+            return Acquired(source=source, verified=self._verify(source, view, kept.sha256), commit=commit)
+
+    def _new_commit(self, source: Source, repository: Repository, stated: Mapping[str, str], commit: str) -> Acquired:
+        with self._store.new_archive() as incoming:
+            sink = self.sink(incoming, stated)
+            self._forges.fetch_archive(repository, commit, sink=sink)
+            sink.hasher.check(stated, subject=source.shown, stated_by="you")
+            verified = self._verify(source, incoming.contents(), sink.hasher.sha256)
+            said = verified.archive.comment if verified.archive else ""  # git archive notes the commit there
+            said = said if is_commit(said) else ""
+            if commit and said and said != commit:
+                raise DigestMismatch(subject=source.shown, stated_by=repository.url, expected=commit, actual=said)
+            incoming.keep_as = verified.sha256
+        self._note_url(repository.shown, verified.sha256, commit=commit or said)
+        return Acquired(source=source, verified=verified, commit=commit or said)
 
     def _from_store(
         self,
@@ -187,22 +272,38 @@ class Archives:
         if source.kind == "module":
             return verify_module(bytes(data), filename=source.filename, sha256=sha256)
         return verify_tree(
-            data, filename=source.filename, sha256=sha256, limits=limits, subdirectory=source.subdirectory
+            data,
+            filename=source.filename,
+            sha256=sha256,
+            limits=limits,
+            is_tar=source.kind == "tar",
+            subdirectory=source.subdirectory,
+            version_hint=source.repository.version if source.repository else "",
         )
 
-    def _fresh_sha256(self, url: str) -> str | None:
-        """Return the digest that *url* had, while that is fresh; a local file is read each time."""
+    def _kept(self, url: str) -> Kept | None:
+        """Return what is noted of *url*; a local file is read each time."""
         kept = self._store.read_answer("urls", url)
         if kept is None or url.startswith("file:"):
             return None
-        expiry = kept[0].fetched_at_s + self._settings.freshness_s
-        if not self._settings.offline and (self._settings.refresh or time.time() > expiry):
-            return None
-        self.fresh_until_s = min(self.fresh_until_s, expiry)
-        return str(json.loads(kept[1])["sha256"])
+        note = json.loads(kept[1])
+        return Kept(answer=kept[0], sha256=str(note["sha256"]), commit=str(note.get("commit", "")))
 
-    def _note_url(self, url: str, sha256: str) -> None:
-        body = json.dumps({"sha256": sha256}).encode()
-        self._store.write_answer("urls", url, body, {}, "")
-        if not url.startswith("file:"):
+    def _is_fresh(self, kept: Kept) -> bool:
+        expiry = kept.answer.fetched_at_s + self._settings.freshness_s
+        if not self._settings.offline and (self._settings.refresh or time.time() > expiry):
+            return False
+        self.fresh_until_s = min(self.fresh_until_s, expiry)
+        return True
+
+    def _fresh_sha256(self, url: str) -> str | None:
+        kept = self._kept(url)
+        return kept.sha256 if kept and self._is_fresh(kept) else None
+
+    def _note_url(self, url: str, sha256: str, *, commit: str = "", headers: Mapping[str, str] | None = None) -> None:
+        body = json.dumps({"sha256": sha256, "commit": commit}).encode()
+        # How long the note counts is ours to say (freshness_s), so of the headers only the validators are kept.
+        validators = {name: value for name, value in (headers or {}).items() if name in ("etag", "last-modified")}
+        self._store.write_answer("urls", url, body, validators, "")
+        if not url.startswith("file:") and not is_commit(url.rpartition("@")[2]):
             self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)

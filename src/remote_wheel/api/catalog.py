@@ -19,6 +19,7 @@ from remote_wheel.index.page import ACCEPT, IndexFile, Page, parse_page
 from remote_wheel.index.target import Target
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import check_digests
+from remote_wheel.spec.listing import LISTING
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.spec.source import redact
 from remote_wheel.store.cache import Store, StoredAnswer
@@ -59,7 +60,7 @@ class IndexCatalog:
         self._settings, self._store, self._client, self._target = settings, store, client, target
         self._archives, self._pool, self._progress = archives, pool, progress
         self._direct, self._search_path, self._installed_only = direct, list(search_path), installed_only
-        self._indexes = [client.learn(_with_slash(url)) for url in settings.indexes]
+        self._indexes = [_with_slash(client.learn(url)) for url in settings.indexes]
         self._metadata: dict[Release, Future[CoreMetadata]] = {}
         self._lock = threading.Lock()
         self._looked_at = 0
@@ -102,7 +103,7 @@ class IndexCatalog:
         for index in self._indexes:
             searched.append(redact(index))
             try:
-                page = self._page(project, f"{index}{project}/")
+                page = self._index_page(project, index)
             except NotCached:
                 if installed:
                     break
@@ -111,17 +112,26 @@ class IndexCatalog:
                 return make_listing(project, page, self._target, installed=installed, searched=tuple(searched))
         return make_listing(project, None, self._target, installed=installed, searched=tuple(searched))
 
-    def _page(self, project: NormalizedName, url: str) -> Page | None:
-        """Return the project's page, None where the index does not have the project."""
+    def _index_page(self, project: NormalizedName, index: str) -> Page | None:
+        """Return the project's page, None where the index does not have the project.
+
+        Where an index is a folder (a path, a bucket, SFTP), it may also be flat: the wheels themselves lie in it.
+        """
+        page = self._page(project, f"{index}{project}/")
+        if (page is None or not page.files) and not index.startswith("http"):
+            page = self._page(project, index, is_flat=True) or page
+        return page
+
+    def _page(self, project: NormalizedName, url: str, *, is_flat: bool = False) -> Page | None:
         if url.startswith("file:"):
-            return self._local_page(project, url)
+            return self._local_page(project, url, is_flat=is_flat)
         kept = self._store.read_answer("pages", url)
         if self._settings.offline:
             if kept is None:
                 raise NotCached(what=f"the index page of {project}", way=f"remote-wheel prefetch {project}")
-            return self._parse(project, *kept)
+            return self._parse(project, *kept, is_flat=is_flat)
         if kept and kept[0].is_found and not self._settings.refresh and time.time() < self._expiry(kept[0]):
-            return self._parse(project, *kept)
+            return self._parse(project, *kept, is_flat=is_flat)
         headers = {"Accept": ACCEPT}
         if kept and kept[0].etag:
             headers["If-None-Match"] = kept[0].etag
@@ -131,13 +141,13 @@ class IndexCatalog:
         answer = self._client.fetch(url, headers=headers, max_bytes=limit, may_be_missing=True)
         if answer.status == 304 and kept:
             stored = self._store.revalidate_answer("pages", url, kept, answer.headers)
-            return self._parse(project, stored, kept[1])
+            return self._parse(project, stored, kept[1], is_flat=is_flat)
         is_found = answer.status != 404
         final = redact(answer.url)
         stored = self._store.write_answer("pages", url, answer.body, answer.headers, final, is_found=is_found)
-        return self._parse(project, stored, answer.body)
+        return self._parse(project, stored, answer.body, is_flat=is_flat)
 
-    def _local_page(self, project: NormalizedName, url: str) -> Page | None:
+    def _local_page(self, project: NormalizedName, url: str, *, is_flat: bool) -> Page | None:
         """Read a page of a local index: its own cache, read each time, and watched by the boot record."""
         limit = self._settings.limits.page_bytes
         answer = self._client.fetch(url, headers={}, max_bytes=limit, may_be_missing=True)
@@ -145,13 +155,13 @@ class IndexCatalog:
         if answer.status == 404:
             self._note_expiry(time.time())
             return None
-        return parse_page(answer.body, answer.headers["content-type"], url=url, project=project)
+        return _read_page(answer.body, answer.headers["content-type"], url, project, is_flat=is_flat)
 
-    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes) -> Page | None:
+    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes, *, is_flat: bool) -> Page | None:
         self._note_expiry(self._expiry(answer))
         if not answer.is_found:
             return None
-        return parse_page(body, answer.content_type, url=answer.url, project=project)
+        return _read_page(body, answer.content_type, answer.url, project, is_flat=is_flat)
 
     def _expiry(self, answer: StoredAnswer) -> float:
         age = answer.max_age_s if answer.max_age_s is not None else self._settings.freshness_s
@@ -239,6 +249,14 @@ def find_installed(project: NormalizedName, search_path: Sequence[str]) -> Insta
             except InvalidMetadata:
                 continue  # as good as not installed: what it needs can't be known
     return None
+
+
+def _read_page(body: bytes, content_type: str, url: str, project: NormalizedName, *, is_flat: bool) -> Page | None:
+    """Read a project's page; of a flat folder, what it holds of the project. Its own page, if any, lists projects."""
+    if is_flat and content_type != LISTING:
+        return None
+    page = parse_page(body, content_type, url=url, project=project)
+    return page if page.files or not is_flat else None
 
 
 def _with_slash(url: str) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 
-from remote_wheel.api.archives import Archives
+from remote_wheel.api.archives import Acquired, Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
 from remote_wheel.api.preparation import Preparation
 from remote_wheel.errors import InvalidMetadata, NoCompatibleWheel, ResolutionError, UsageError
@@ -57,26 +57,37 @@ class Request:
     rebuild: bool = False  # what the boot record names turned out to be damaged: make it again
 
 
-@dataclass(slots=True)
-class _Direct:
+class _Direct(dict[NormalizedName, Acquired]):
     """Distributions that the user named by URL or path, verified already."""
-
-    verified: dict[NormalizedName, Verified] = field(default_factory=dict)
-    sources: dict[NormalizedName, Source] = field(default_factory=dict)
-
-    def add(self, name: NormalizedName, verified: Verified, source: Source) -> None:
-        self.verified[name] = verified
-        self.sources[name] = source
 
     @property
     def listings(self) -> dict[NormalizedName, Listing]:
         found = {}
-        for name, verified in self.verified.items():
-            assert verified.metadata is not None  # a programming error: only those with metadata have a name
-            source = self.sources[name]
-            file = IndexFile(filename=source.filename, url=source.shown, digests={"sha256": verified.sha256})
-            found[name] = listing_of_one(verified.metadata, file)
+        for name, acquired in self.items():
+            metadata = acquired.verified.metadata
+            assert metadata is not None  # a programming error: only those with metadata have a name
+            file = IndexFile(
+                filename=acquired.source.filename,
+                url=acquired.source.shown,
+                digests={"sha256": acquired.verified.sha256},
+            )
+            found[name] = listing_of_one(metadata, file)
         return found
+
+    def complete(self, plan: Plan) -> Plan:
+        """Return *plan* with what only the archives could tell of the pins that came from them."""
+        pins = (
+            replace(
+                pin,
+                commit=acquired.commit,
+                content_sha256=acquired.verified.content_sha256,
+                subdirectory=acquired.source.subdirectory,
+            )
+            if (acquired := self.get(NormalizedName(pin.name)))
+            else pin
+            for pin in plan.pins
+        )
+        return replace(plan, pins=tuple(pins))
 
 
 def run(request: Request, progress: Progress) -> dict[str, Any]:
@@ -127,7 +138,7 @@ class _Run:
         files = [(entry["image"], boot.file_token(entry["image"])) for entry in entries]
         files += [(e["root"], boot.file_token(e["root"])) for e in entries if e["root"] != e["image"]]
         files += [(pin.installed_at, boot.file_token(pin.installed_at)) for pin in plan.pins if pin.installed_at]
-        local = [source.url for source in direct.sources.values() if source.is_local] + self._local_files
+        local = [each.source.url for each in direct.values() if each.source.is_local] + self._local_files
         files += [(os.path.abspath(path), boot.file_token(path)) for path in local]
         return {
             "fresh_until_s": min(self._fresh_until_s, self._archives.fresh_until_s),
@@ -150,24 +161,30 @@ class _Run:
         requirements = [parse_requirement(text) for text in self._request.subjects]
         for requirement in requirements:
             if requirement.url:
-                source = parse_source(requirement.url)
-                verified = self._archives.source(source, None)
+                source = parse_source(requirement.url, environ=os.environ)
+                acquired = self._archives.source(source, None)
+                verified = acquired.verified
                 if verified.metadata is None or verified.metadata.name != project_of(requirement):
                     what = verified.metadata.name if verified.metadata else "no project that says its name"
                     raise InvalidMetadata(subject=source.shown, reason=f"it holds {what}, not {requirement.name}")
                 self._check_fits(verified)
-                direct.add(verified.metadata.name, verified, source)
-        return self._solve(requirements, direct), direct
+                direct[verified.metadata.name] = acquired
+        return direct.complete(self._solve(requirements, direct)), direct
 
     def _plan_mount(self, direct: _Direct) -> tuple[Plan, _Direct]:
         options = self._request.options
-        source = parse_source(self._request.subjects[0], subdirectory=options.get("subdirectory") or "")
+        source = parse_source(
+            _with_hostkey(self._request.subjects[0], options.get("hostkey")),
+            subdirectory=options.get("subdirectory") or "",
+            name=options.get("name") or "",
+            environ=os.environ,
+        )
         stated = options.get("sha256")
-        verified = self._archives.source(source, parse_sha256(stated) if stated is not None else None)
-        metadata = verified.metadata
+        acquired = self._archives.source(source, parse_sha256(stated) if stated is not None else None)
+        verified, metadata = acquired.verified, acquired.verified.metadata
         self._check_fits(verified)
         name = metadata.name if metadata else NormalizedName("")
-        direct.add(name, verified, source)
+        direct[name] = acquired
         if metadata is None or options.get("deps") is False:
             pin = Pin(
                 name=name,
@@ -177,8 +194,8 @@ class _Run:
                 digests={"sha256": verified.sha256},
                 wanted_by=(("you", source.shown),),
             )
-            return Plan(requirements=(source.shown,), pins=(pin,)), direct
-        return self._solve([Requirement(f"{name}=={metadata.version}")], direct), direct
+            return direct.complete(Plan(requirements=(source.shown,), pins=(pin,))), direct
+        return direct.complete(self._solve([Requirement(f"{name}=={metadata.version}")], direct)), direct
 
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
@@ -214,7 +231,7 @@ class _Run:
         self._fresh_until_s = catalog.fresh_until_s
         self._planned_metadata = catalog.planned_metadata
         pages = [Path(url2pathname(urlsplit(url).path)) for url in catalog.local_folders]
-        self._local_files = [str(folder / name) for folder in pages for name in ("index.json", "index.html")]
+        self._local_files = [str(folder / name) for folder in pages for name in ("", "index.json", "index.html")]
         return plan
 
     def _catalog(self, pool: ThreadPoolExecutor, direct: _Direct, *, installed_only: bool = False) -> IndexCatalog:
@@ -236,17 +253,23 @@ class _Run:
     def _prepare(self, pin: Pin, direct: _Direct) -> dict[str, Any]:
         """Return the boot record's entry of *pin*."""
         name = NormalizedName(pin.name)
-        verified = direct.verified.get(name)
+        acquired = direct.get(name)
+        verified = acquired.verified if acquired else None
         entry = self._preparation.entry(
             name,
             pin.version,
             sha256=verified.sha256 if verified else pin.digests.get("sha256"),
             planned_metadata=self._planned_metadata.get(pin.url),
-            variant=_variant(direct.sources[name]) if verified else "",
+            variant=_variant(acquired.source) if acquired else "",
             verified=lambda: verified or self._fetch(pin),
         )
-        is_path = name in direct.sources and direct.sources[name].is_local
-        return {**entry, "source": pin.url if is_path else redact(pin.url), "index": pin.index}
+        is_path = acquired is not None and acquired.source.is_local
+        return {
+            **entry,
+            "source": pin.url if is_path else redact(pin.url),
+            "index": pin.index,
+            "commit": acquired.commit if acquired else "",
+        }
 
     def _fetch(self, pin: Pin) -> Verified:
         planned = self._planned_metadata.get(pin.url)
@@ -288,7 +311,7 @@ class _Run:
         return scripts
 
 
-_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps"))  # of mount alone; no part of Settings
+_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey"))  # of mount alone; no part of Settings
 
 
 def _installed_scripts(pin: Pin) -> dict[str, str]:
@@ -310,34 +333,39 @@ def _is_editable(distribution: PathDistribution) -> bool:
     return '"editable": true' in (distribution.read_text("direct_url.json") or "").replace('":true', '": true')
 
 
+def _with_hostkey(text: str, hostkey: str | None) -> str:
+    """Return the source's text with the fingerprint that was given beside it."""
+    return f"{text}{'&' if '#' in text else '#'}hostkey={hostkey}" if hostkey else text
+
+
 def _variant(source: Source) -> str:
     """Tell apart images of the same bytes: a module is named by its file, a tree may be one of a repository's."""
     import hashlib
 
-    text = {"module": source.filename, "zip": source.subdirectory, "wheel": ""}[source.kind]
+    version = source.repository.version if source.repository else ""
+    tree = f"{source.subdirectory}@{version}" if version else source.subdirectory
+    text = {"module": source.filename, "wheel": ""}.get(source.kind, tree)
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else ""
 
 
 def _with_local_indexes(settings: Settings) -> Settings:
-    from dataclasses import replace
-
     def as_url(index: str) -> str:
-        scheme, separator, _ = index.partition("://")
+        _, separator, _ = index.partition("://")
         if not separator and not index.startswith("file:"):
             if not Path(index).is_dir():
                 raise UsageError(
                     message=f"the index {index!r} is neither a URL nor a folder",
-                    way_out="Give an http(s) URL, a file: URL or an existing folder.",
+                    way_out="Give a URL (https:, file:, s3:, sftp:) or an existing folder.",
                 )
             return Path(index).resolve().as_uri()
         try:
-            is_known = scheme.lower() in ("http", "https") and bool(urlsplit(index).hostname)
+            is_known = bool(urlsplit(index).netloc.rpartition("@")[2])
         except ValueError:
             is_known = False
         if not is_known and not index.startswith("file:"):
             raise UsageError(
                 message=f"the index {redact_text(index)!r} is no URL that can be used",
-                way_out="Give an http(s) URL, a file: URL or a folder.",
+                way_out="Give a URL (https:, file:, s3:, sftp:) or a folder.",
             )
         return index
 

@@ -18,9 +18,8 @@ from remote_wheel.errors import (
     InsecureTransport,
     NetworkError,
     ServerError,
-    TooLarge,
 )
-from remote_wheel.fetch.port import Answer, Sink
+from remote_wheel.fetch.port import Answer, Sink, receive
 from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, redact_text
 
@@ -69,7 +68,7 @@ class HttpTransport:
                 raise self._translate(url, error) from error
 
     def _fetch_once(self, url: str, headers: Mapping[str, str], max_bytes: int, sink: Sink | None) -> Answer:
-        deadline = time.monotonic() + self._limits.total_timeout_s
+        started_s = time.monotonic()
         timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
         # Without an auth of ours, requests would let ~/.netrc replace the header that the caller gave.
         auth = _keep_header if "Authorization" in headers else None
@@ -80,28 +79,14 @@ class HttpTransport:
             status = response.status_code
             if status not in (200, 206, 304, 404, 410):
                 raise _error_of_status(url, status, response.reason)
-            body = self._receive(response, url, max_bytes, sink, deadline) if status in (200, 206) else b""
+            body = b""
+            if status in (200, 206):
+                chunks = response.iter_content(_CHUNK_BYTES)
+                body = receive(
+                    chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink
+                )
             lowered = {name.lower(): value for name, value in response.headers.items()}
             return Answer(url=response.url, status=404 if status == 410 else status, headers=lowered, body=body)
-
-    def _receive(
-        self, response: requests.Response, url: str, max_bytes: int, sink: Sink | None, deadline: float
-    ) -> bytes:
-        if sink:
-            sink.restart()
-        chunks: list[bytes] = []
-        received = 0
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            received += len(chunk)
-            if received > max_bytes:
-                raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
-            if time.monotonic() > deadline:  # a timeout between packets never ends a drip-feed
-                raise FetchTimeout(url=redact(url), reason=f"not done after {self._limits.total_timeout_s:.0f} s")
-            if sink:
-                sink.write(chunk)
-            else:
-                chunks.append(chunk)
-        return b"".join(chunks)
 
     def _translate(self, url: str, error: requests.exceptions.RequestException) -> NetworkError | ServerError:
         shown, causes = redact(url), tuple(_causes(error))
@@ -123,10 +108,10 @@ class HttpTransport:
 
 
 def is_secure_enough(url: str) -> bool:
-    """Whether content from *url* can be believed without a hash: https, or this very machine."""
+    """Whether content from *url* can be believed without a hash: by its scheme, or from this very machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+    if parts.scheme not in ("http", "ftp") or host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,8 +1,18 @@
 """The port to everything outside: one verb, bounded, with errors of our own."""
 
-from collections.abc import Mapping
+import importlib
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import ModuleType
+from typing import Final, Protocol
+
+from remote_wheel.errors import FetchTimeout, MissingExtra, TooLarge
+from remote_wheel.settings import Limits
+from remote_wheel.spec.source import redact
+
+# What a folder of a static index may hold as its page, with the content type that a web server would send.
+PAGES: Final[Mapping[str, str]] = {"index.json": "application/vnd.pypi.simple.v1+json", "index.html": "text/html"}
 
 
 class Sink(Protocol):
@@ -31,6 +41,71 @@ class Transport(Protocol):
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
         """Get *url* and return its answer: status 200, 206 or 304 (only if *headers* ask for these), or 404.
 
+        A *url* that ends in a slash is a folder where the place has folders, answered by its page, else by a listing
+        (spec.listing).
         Raises FetchError: AccessDenied, ServerError, NetworkError, FetchTimeout, TooLarge. A missing file is
         answered with status 404, for the caller to decide whether that is an error.
         """
+
+
+@dataclass(slots=True)
+class SshAccess:
+    """What the user's URLs said of SSH servers, by ``user@host:port`` as it stands in them."""
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    hostkeys: dict[str, str] = field(default_factory=dict)
+
+
+def receive(
+    chunks: Iterable[bytes], *, url: str, limits: Limits, max_bytes: int, started_s: float, sink: Sink | None
+) -> bytes:
+    """Take *chunks* into *sink*, or return them as one, within *max_bytes* and the total time that *limits* give.
+
+    *started_s* is the clock (time.monotonic) of the request's start. Raises TooLarge and FetchTimeout.
+    """
+    if sink:
+        sink.restart()
+    kept: list[bytes] = []
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > max_bytes:
+            raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
+        if time.monotonic() - started_s > limits.total_timeout_s:  # a timeout between packets never ends a drip-feed
+            raise FetchTimeout(url=redact(url), reason=f"not done after {limits.total_timeout_s:.0f} s")
+        if sink:
+            sink.write(chunk)
+        else:
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def requested_range(headers: Mapping[str, str], size: int) -> tuple[int, int] | None:
+    """Return (start, end) of a ``Range: bytes=`` header over *size* bytes, None where all of it is asked for.
+
+    For the places that know files but not HTTP (RFC 9110 section 14.1.2, the forms that fetch.ranges sends).
+    """
+    asked = headers.get("Range", "").removeprefix("bytes=")
+    if not asked:
+        return None
+    first, _, last = asked.partition("-")
+    if not first:
+        return max(0, size - int(last)), size
+    return min(int(first), size), min(int(last) + 1, size)
+
+
+def ranged_headers(asked: tuple[int, int] | None, size: int, etag: str, content_type: str) -> dict[str, str]:
+    """Return the headers of an answer to requested_range."""
+    headers = {"content-type": content_type or "application/octet-stream", "etag": etag}
+    if asked:
+        headers["content-range"] = f"bytes {asked[0]}-{asked[1] - 1}/{size}"
+    return headers
+
+
+def import_extra(scheme: str, module: str, extra: str) -> ModuleType:
+    """Import an optional library; raise MissingExtra, which says how to get it, where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        install = f"remote-wheel[{extra}]" if extra else module
+        raise MissingExtra(scheme=scheme, library=module.partition(".")[0], install=install) from error

@@ -2,16 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import mousebender.simple
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidIndexPage
 from remote_wheel.spec.digest import known_digests
+from remote_wheel.spec.listing import LISTING, parse_listing
+from remote_wheel.spec.source import join_url
 
 ACCEPT: Final = mousebender.simple.ACCEPT_SUPPORTED
 _Kind = TypeVar("_Kind")
@@ -44,13 +46,16 @@ class Page:
 def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedName) -> Page:
     """Read a project's page fetched from *url* (after redirects); raise InvalidIndexPage where it is none."""
     media_type = content_type.partition(";")[0].strip().lower()
+    files: Iterable[Mapping[str, Any]]
     try:
-        if media_type.endswith("json"):
+        if media_type == LISTING:
+            files, base = [entry for entry in _read_listing(body) if _project_of(entry["filename"]) == project], url
+        elif media_type.endswith("json"):
             files, base = _read_json(body), url
         elif media_type.endswith("html"):
             text = body.decode("utf-8", "replace")
             match = _BASE.search(text, 0, 65536)  # <base> stands in the head
-            base = urljoin(url, match[1]) if match else url
+            base = join_url(url, match[1]) if match else url
             files = mousebender.simple.from_project_details_html(text, project)["files"]
         else:
             raise InvalidIndexPage(url=url, reason=f"its content type is {media_type or 'missing'}")
@@ -73,11 +78,24 @@ def _read_json(body: bytes) -> Any:
     return page["files"]
 
 
+def _read_listing(body: bytes) -> list[dict[str, Any]]:
+    """Return the files of a folder without a page; what they are is in their names alone."""
+    return [{"filename": name, "url": quote(name), "size": size} for name, size in parse_listing(body)]
+
+
+def _project_of(filename: str) -> str:
+    """Return the project that a wheel or sdist is of by its name, empty for another file."""
+    if filename.endswith(".whl"):
+        return canonicalize_name(filename.partition("-")[0])
+    stem = filename.removesuffix(".tar.gz").removesuffix(".zip")
+    return "" if stem == filename else canonicalize_name(stem.rpartition("-")[0])
+
+
 def _file_of(entry: Mapping[str, Any], base: str) -> IndexFile:
     # PEP 714: the right spelling wins, the one PEP 658 gave by accident is read where it is alone.
     metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
     yanked = entry.get("yanked", False)
-    url = urljoin(base, entry["url"]).partition("#")[0]
+    url = join_url(base, entry["url"]).partition("#")[0]
     filename = entry.get("filename") or unquote(urlsplit(url).path.rpartition("/")[2])
     size = entry.get("size")
     return IndexFile(

@@ -13,7 +13,9 @@ class Pin:
     """One distribution of a plan. `version` is PEP 440's normal form, `name` PEP 503's.
 
     `wanted_by` has (who, requirement) for each that asked; who is "you" for the caller. `needs` are names of
-    other pins. `installed_at` is the dist-info folder of an installed distribution that is used as it is.
+    other pins. `commit` is that of a repository, `content_sha256` the digest of a source archive's names and contents
+    whatever it is packed with, `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of
+    an installed distribution that is used as it is.
     """
 
     name: str
@@ -23,6 +25,9 @@ class Pin:
     digests: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int | None = None
     index: str = ""
+    commit: str = ""
+    content_sha256: str = ""
+    subdirectory: str = ""
     installed_at: str = ""
     needs: tuple[str, ...] = ()
     wanted_by: tuple[tuple[str, str], ...] = ()

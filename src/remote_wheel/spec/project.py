@@ -1,52 +1,175 @@
-"""The static metadata of a source tree: the ``[project]`` table of its pyproject.toml (PEP 621)."""
+"""The static metadata of a source tree: pyproject.toml (PEP 621, Poetry), an sdist's PKG-INFO (PEP 643), setup.cfg."""
 
 import tomllib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from remote_wheel.errors import InvalidMetadata
+from packaging.metadata import RawMetadata, parse_email
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from remote_wheel.errors import InvalidMetadata, MustBeBuilt
+from remote_wheel.spec.backends import SourceTree, backend_of, find_roots, find_version, why_built
+from remote_wheel.spec.legacy import read_legacy
+from remote_wheel.spec.poetry import requirements_of_poetry
+
+# What mounting needs to know; a build may compute the rest as it likes.
+_NEEDED: Final = ("dependencies", "optional-dependencies", "requires-python", "scripts", "gui-scripts", "entry-points")
+_UNKNOWN_VERSION: Final = "0"  # the oldest that PEP 440 has: it satisfies no lower bound
 
 
-def metadata_of_project(pyproject: bytes, *, subject: str) -> dict[str, bytes] | None:
-    """Return the dist-info files that an installation of the tree would have: METADATA, entry_points.txt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is known of a project without a build. `files` are its dist-info's, `roots` as backends.find_roots says."""
 
-    None where there is no ``[project]`` table, so nothing is known about the tree. Raises InvalidMetadata where
-    the table is broken or says that its dependencies are computed by a build ("dynamic"), which never runs here.
+    files: Mapping[str, bytes]
+    roots: tuple[tuple[str, str], ...]
+
+
+def describe(tree: SourceTree) -> Description | None:
+    """Return what an installation of the tree would say of itself; None for a mere folder of modules.
+
+    Raises MustBeBuilt where only a build could say it, or would make files, and InvalidMetadata where it is broken.
     """
+    pyproject = _read_pyproject(tree)
+    sdist = _read_sdist(tree)
     try:
-        table = tomllib.loads(pyproject.decode("utf-8")).get("project")
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidMetadata(subject=subject, reason=f"pyproject.toml can't be read: {error}") from error
-    if table is None:
+        project = _project_table(pyproject)
+        if project is None and sdist is None and backend_of(pyproject) == "setuptools":
+            project = read_legacy(tree)
+        name = str((project or {}).get("name") or (sdist or {}).get("name") or "")
+        if reason := why_built(pyproject, tree):
+            raise MustBeBuilt(subject=tree.subject, project=name, reason=reason)
+        if project is not None:
+            files = _files_of_project(_with_dynamic(project, pyproject, sdist, tree))
+        elif sdist is not None:
+            files = {"METADATA": tree.read("PKG-INFO"), **_egg_entry_points(tree)}
+        elif backend_of(pyproject) != "setuptools":
+            reason = "its metadata is computed by its build (it has neither [project] nor Poetry's tables)"
+            raise MustBeBuilt(subject=tree.subject, project="", reason=reason)
+        else:
+            return None
+        return Description(files=files, roots=find_roots(pyproject, name, tree))
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise InvalidMetadata(subject=tree.subject, reason=f"a table has a wrong type or value ({error})") from error
+
+
+def _read_pyproject(tree: SourceTree) -> dict[str, Any]:
+    if "pyproject.toml" not in tree.paths:
+        return {}
+    try:
+        return tomllib.loads(tree.read("pyproject.toml").decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidMetadata(subject=tree.subject, reason=f"pyproject.toml can't be read: {error}") from error
+
+
+def _read_sdist(tree: SourceTree) -> RawMetadata | None:
+    """Return the fields of an sdist's PKG-INFO if what it says of dependencies is what its wheel will say (PEP 643)."""
+    if "PKG-INFO" not in tree.paths:
         return None
-    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
-        raise InvalidMetadata(subject=subject, reason="pyproject.toml has a [project] table without a name")
-    dynamic = table.get("dynamic", [])
-    if "dependencies" in dynamic:
-        raise InvalidMetadata(
-            subject=subject,
-            reason="its dependencies are computed by its build, which never runs here (dynamic = dependencies)",
-        )
+    raw, _ = parse_email(tree.read("PKG-INFO"))
+    if "name" not in raw or "version" not in raw:
+        return None
+    stated = raw.get("metadata_version", "1.0").split(".")
+    is_static = stated[0].isdigit() and [int(part) for part in stated if part.isdigit()] >= [2, 2]
+    dynamic = {field.lower() for field in raw.get("dynamic", ())}
+    return raw if is_static and dynamic.isdisjoint(("requires-dist", "requires-python", "provides-extra")) else None
+
+
+def _egg_entry_points(tree: SourceTree) -> dict[str, bytes]:
+    found = [path for path in tree.paths if path.endswith(".egg-info/entry_points.txt")]
+    return {"entry_points.txt": tree.read(found[0])} if len(found) == 1 else {}
+
+
+def _project_table(pyproject: Mapping[str, Any]) -> dict[str, Any] | None:
+    table = pyproject.get("project")
+    if table is not None:
+        if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+            raise ValueError("pyproject.toml has a [project] table without a name")
+        return table
+    poetry = pyproject.get("tool", {}).get("poetry", {})
+    if "name" not in poetry or backend_of(pyproject) != "poetry":
+        return None
+    required, extras, python = requirements_of_poetry(poetry)
+    found = {"name": poetry["name"], "version": poetry["version"], "description": poetry.get("description", "")}
+    scripts = {name: target for name, target in poetry.get("scripts", {}).items() if isinstance(target, str)}
+    plugins = {"scripts": scripts, "entry-points": poetry.get("plugins", {})}
+    return {**found, "dependencies": required, "optional-dependencies": extras, "requires-python": python, **plugins}
+
+
+def _with_dynamic(
+    project: dict[str, Any], pyproject: Mapping[str, Any], sdist: RawMetadata | None, tree: SourceTree
+) -> dict[str, Any]:
+    """Return the table with what its "dynamic" fields are, where that can be read; raise MustBeBuilt elsewhere."""
+    dynamic = set(_strings(project.get("dynamic", [])))
+    filled = dict(project)
+    if sdist and canonicalize_name(sdist["name"]) != canonicalize_name(project["name"]):
+        raise ValueError(f"PKG-INFO is of {sdist['name']}")
+    if "version" in dynamic or "version" not in project:
+        # An sdist was made at a version, and says which; a repository has what its backend would look at.
+        found = sdist["version"] if sdist else find_version(pyproject, project["name"], tree)
+        filled["version"] = _as_version(found)
+    files = pyproject.get("tool", {}).get("setuptools", {}).get("dynamic", {})
+    for field in sorted(dynamic.intersection(_NEEDED)):
+        if field == "dependencies" and "file" in files.get(field, {}):
+            filled[field] = _lines_of(files[field]["file"], tree)
+        elif field == "optional-dependencies" and field in files:
+            filled[field] = {extra: _lines_of(each["file"], tree) for extra, each in files[field].items()}
+        elif sdist and field in ("dependencies", "optional-dependencies", "requires-python"):
+            filled["_requires_dist"] = sdist.get("requires_dist", [])
+            filled["_extras"] = sdist.get("provides_extra", [])
+            filled["requires-python"] = sdist.get("requires_python", "")
+        elif sdist:
+            filled["_entry_points"] = _egg_entry_points(tree).get("entry_points.txt", b"")
+        else:
+            reason = f"its {field} are computed by its build (dynamic = {field})"
+            raise MustBeBuilt(subject=tree.subject, project=project["name"], reason=reason)
+    return filled
+
+
+def _as_version(text: str) -> str:
     try:
-        files = {"METADATA": _metadata_text(table).encode()}
-        if entry_points := _entry_points_text(table):
-            files["entry_points.txt"] = entry_points.encode()
-    except (AttributeError, TypeError) as error:
-        raise InvalidMetadata(subject=subject, reason=f"its [project] table has a wrong type ({error})") from error
+        return str(Version(text))
+    except InvalidVersion:
+        return _UNKNOWN_VERSION
+
+
+def _lines_of(paths: Any, tree: SourceTree) -> list[str]:
+    texts = [tree.text(path) for path in ([paths] if isinstance(paths, str) else paths)]
+    lines = (line.partition(" #")[0].strip() for text in texts for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _files_of_project(table: Mapping[str, Any]) -> dict[str, bytes]:
+    files = {"METADATA": _metadata_text(table).encode()}
+    if entry_points := table.get("_entry_points") or _entry_points_text(table).encode():
+        files["entry_points.txt"] = entry_points
     return files
 
 
-def _metadata_text(table: dict[str, Any]) -> str:
-    # PEP 621 allows "version" to be dynamic; 0 is what PEP 440 gives us for "not known, older than all".
-    lines = ["Metadata-Version: 2.1", f"Name: {table['name']}", f"Version: {table.get('version', '0')}"]
+def _metadata_text(table: Mapping[str, Any]) -> str:
+    lines = ["Metadata-Version: 2.1", f"Name: {_one_line(table['name'])}", f"Version: {_one_line(table['version'])}"]
     if summary := table.get("description"):
-        lines.append(f"Summary: {' '.join(str(summary).split())}")
+        lines.append(f"Summary: {_one_line(summary)}")
     if requires_python := table.get("requires-python"):
-        lines.append(f"Requires-Python: {requires_python}")
-    lines += [f"Requires-Dist: {text}" for text in _strings(table.get("dependencies", []))]
+        lines.append(f"Requires-Python: {_one_line(requires_python)}")
+    if "_requires_dist" in table:
+        lines += [f"Requires-Dist: {_one_line(text)}" for text in table["_requires_dist"]]
+        lines += [f"Provides-Extra: {_one_line(extra)}" for extra in table["_extras"]]
+        return "\n".join(lines) + "\n"
+    lines += [f"Requires-Dist: {_one_line(text)}" for text in _strings(table.get("dependencies", []))]
     for extra, requirements in table.get("optional-dependencies", {}).items():
-        lines.append(f"Provides-Extra: {extra}")
-        lines += [f"Requires-Dist: {_under_extra(text, extra)}" for text in _strings(requirements)]
+        lines.append(f"Provides-Extra: {_one_line(extra)}")
+        lines += [f"Requires-Dist: {_one_line(_under_extra(text, extra))}" for text in _strings(requirements)]
     return "\n".join(lines) + "\n"
+
+
+def _one_line(value: Any) -> str:
+    """Return *value* as text without line ends, which would start another field."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where a string should be")
+    return " ".join(value.split())
 
 
 def _strings(value: Any) -> list[str]:
@@ -61,7 +184,7 @@ def _under_extra(text: str, extra: str) -> str:
     return f"{requirement.strip()} ; ({marker.strip()}) and {condition}" if marker else f"{text} ; {condition}"
 
 
-def _entry_points_text(table: dict[str, Any]) -> str:
+def _entry_points_text(table: Mapping[str, Any]) -> str:
     groups = {"console_scripts": table.get("scripts", {}), "gui_scripts": table.get("gui-scripts", {})}
     groups |= table.get("entry-points", {})
     return "".join(

@@ -1,28 +1,44 @@
-"""What mount() is given: a URL or a path, taken apart without touching either."""
+"""What mount() is given: a URL, a path or a repository, taken apart without touching any of them."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from remote_wheel.errors import InvalidSource
+from remote_wheel.errors import InvalidSource, UsageError
 from remote_wheel.spec.digest import malformed_digest, parse_fragment_digests
+from remote_wheel.spec.repository import Repository, parse_repository
 
-Kind = Literal["wheel", "zip", "module"]
-_KINDS: dict[str, Kind] = {".whl": "wheel", ".zip": "zip", ".py": "module"}
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: C:\ is a drive
+Kind = Literal["wheel", "zip", "tar", "module"]
+_TAR: Final[Kind] = "tar"
+_TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_KINDS: Final[Mapping[str, Kind]] = {
+    ".whl": "wheel",
+    ".zip": "zip",
+    ".py": "module",
+    **dict.fromkeys(_TARS, _TAR),
+}
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: C:\ is a drive
+_HOSTKEY: Final = re.compile(r"(?:^|[?&;#])hostkey=(SHA256:[A-Za-z0-9+/]{43})=?(?=$|[&;#])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where one archive or module comes from. `url` has no fragment; for a local file it is its path."""
+    """Where one archive or module comes from. `url` has no fragment; for a local file it is its path.
+
+    `repository` is set where the source is one: its archive's URL follows from the commit. `hostkey` is the
+    fingerprint that an SSH server must have, where the source states it.
+    """
 
     url: str
     filename: str
     kind: Kind
-    is_local: bool
+    is_local: bool = False
     digests: dict[str, str] = field(default_factory=dict)
     subdirectory: str = ""
+    repository: Repository | None = None
+    hostkey: str = ""
 
     @property
     def shown(self) -> str:
@@ -30,47 +46,101 @@ class Source:
         return self.url if self.is_local else redact(self.url)
 
 
-def parse_source(text: str, *, subdirectory: str = "") -> Source:
-    """Take *text* apart; raise InvalidSource where its scheme or its file type is not one we mount."""
+def parse_source(
+    text: str, *, subdirectory: str = "", name: str = "", environ: Mapping[str, str] | None = None
+) -> Source:
+    """Take *text* apart. *name* is the module's where a ``.py`` file's own doesn't do.
+
+    *environ* says which servers are GitHub's, GitLab's or Bitbucket's beside the public ones. Raises InvalidSource
+    where the scheme or the file type is not one we mount, UsageError where *name* has nothing to name.
+    """
     if not text.strip():
         raise InvalidSource(source=text, reason="it is empty")
     try:
-        urlsplit(text)
+        fragment = urlsplit(text).fragment
+        repository = parse_repository(text, environ or {})
     except ValueError as error:
         raise InvalidSource(source="***", reason=f"it is no URL ({error})") from error
     scheme = match[1].lower() if (match := _SCHEME.match(text)) else ""
-    if scheme in ("http", "https"):
-        return _parse_url(text, subdirectory)
-    if scheme and scheme != "file":
+    if repository:
+        source = _of_repository(repository, text)
+    elif scheme and scheme != "file":
+        source = _parse_url(text, scheme, name)
+    else:
+        source = _parse_path(text, scheme, name)
+    if name and (source.kind != "module" or not name.isidentifier()):
+        why = f"{name!r} is no module name" if source.kind == "module" else f"{source.shown!r} is no single module"
+        raise UsageError(message=f"name= names a single .py module, and {why}")
+    folder = subdirectory or (_fragment_value(fragment, "subdirectory") if scheme else "")
+    return replace(source, subdirectory=folder)
+
+
+def _of_repository(repository: Repository, text: str) -> Source:
+    ref = re.sub(r"[^\w.+-]+", "-", repository.ref or "HEAD")
+    return Source(
+        url=repository.shown,
+        filename=f"{repository.name}-{ref}.zip",
+        kind="zip",
+        digests=_digests_of(text),
+        repository=repository,
+    )
+
+
+def _parse_url(text: str, scheme: str, name: str) -> Source:
+    parts = urlsplit(text)
+    if not text[len(scheme) :].startswith("://"):
         raise InvalidSource(source=redact(text), reason=f"the scheme {scheme!r} is not supported")
-    path = _path_of_file_url(text) if scheme == "file" else text
+    if not parts.netloc.rpartition("@")[2]:
+        raise InvalidSource(source=redact(text), reason="the URL names no host")
+    filename = unquote(parts.path.rstrip("/").rpartition("/")[2])
+    kind, filename = _kind_of(filename, redact(text), name)
+    hostkey, query = "", parts.query
+    if scheme in ("sftp", "ssh"):
+        found = _HOSTKEY.search(f"?{query}") or _HOSTKEY.search(f"#{parts.fragment}")
+        hostkey, query = (found[1] if found else ""), ""
+        if not found and "hostkey=" in text:
+            raise InvalidSource(
+                source=redact(text), reason="hostkey= is no SHA256:… fingerprint as ssh-keygen -l shows"
+            )
+    return Source(
+        url=urlunsplit(parts._replace(scheme=scheme, fragment="", query=query)),
+        filename=filename,
+        kind=kind,
+        digests=_digests_of(text),
+        hostkey=hostkey,
+    )
+
+
+def take_hostkey(url: str) -> tuple[str, str]:
+    """Return an SSH *url* without query and fragment, and the host key's fingerprint that one of them states.
+
+    Raises InvalidSource for a fingerprint that is none.
+    """
+    parts = urlsplit(url)
+    found = _HOSTKEY.search(f"?{parts.query}") or _HOSTKEY.search(f"#{parts.fragment}")
+    if not found and "hostkey=" in url:
+        raise InvalidSource(source=redact(url), reason="hostkey= is no SHA256:… fingerprint as ssh-keygen -l shows")
+    return urlunsplit(parts._replace(query="", fragment="")), found[1] if found else ""
+
+
+def _parse_path(text: str, scheme: str, name: str) -> Source:
+    path = _path_of_file_url(text) if scheme else text
     if not scheme and "#" in text and text.rpartition("#")[0].lower().endswith(tuple(_KINDS)):
         raise InvalidSource(source=text, reason="a path has no '#…' part; use sha256=, or a file: URL")
     filename = re.split(r"[\\/]", path.rstrip("/\\"))[-1]
+    kind, filename = _kind_of(filename, text, name)
     return Source(
         url=path,
         filename=filename,
-        kind=_kind_of(filename, text),
+        kind=kind,
         is_local=True,
         digests=_digests_of(text) if scheme else {},
-        subdirectory=subdirectory,
     )
 
 
-def _parse_url(text: str, subdirectory: str) -> Source:
-    parts = urlsplit(text)
-    if not parts.hostname:
-        raise InvalidSource(source=redact(text), reason="the URL names no host")
-    filename = unquote(parts.path.rstrip("/").rpartition("/")[2])
-    named = dict(parse_qsl(parts.fragment)).get("subdirectory", "")
-    return Source(
-        url=urlunsplit(parts._replace(fragment="")),
-        filename=filename,
-        kind=_kind_of(filename, redact(text)),
-        is_local=False,
-        digests=_digests_of(text),
-        subdirectory=subdirectory or named,
-    )
+def _fragment_value(fragment: str, key: str) -> str:
+    pairs = (part.partition("=") for part in fragment.split("&"))
+    return next((unquote(value) for name, _, value in pairs if name == key), "")
 
 
 def _digests_of(text: str) -> dict[str, str]:
@@ -86,22 +156,41 @@ def _path_of_file_url(text: str) -> str:
     return path[1:] if re.match(r"/[A-Za-z]:", path) else path  # file:///C:/x is C:/x
 
 
-def _kind_of(filename: str, shown: str) -> Kind:
+def _kind_of(filename: str, shown: str, name: str) -> tuple[Kind, str]:
+    """Return the kind, and the file's name; a module called *name* has that for its name."""
     for suffix, kind in _KINDS.items():
         if filename.lower().endswith(suffix):
-            return kind
-    raise InvalidSource(source=shown, reason=f"{filename or 'it'!r} is neither a .whl, a .zip nor a .py")
+            return kind, f"{name}.py" if name and kind == "module" else filename
+    if name:  # content that its address does not call a module, but the user does
+        return "module", f"{name}.py"
+    forms = "a wheel (.whl), an archive (.zip, .tar.gz and its like) nor a .py"
+    raise InvalidSource(source=shown, reason=f"{filename or 'it'!r} is neither {forms}")
+
+
+def join_url(base: str, url: str) -> str:
+    """Return *url* as it is meant on a page at *base* (RFC 3986 section 5), for every scheme with a host."""
+    scheme = urlsplit(base).scheme
+    if scheme in ("http", "https", "file") or "://" not in base:
+        return urljoin(base, url)
+    joined = urljoin(f"http{base.removeprefix(scheme)}", url)  # urllib joins only the schemes it knows
+    return f"{scheme}{joined.removeprefix('http')}" if not urlsplit(url).scheme else url
 
 
 def redact(url: str) -> str:
-    """Return *url* without user name, password, query values and fragment: all may be secrets."""
+    """Return *url* without user name, password, query values and fragment: all may be secrets.
+
+    The user name of SSH and the version of an S3 object are none, and what they lead to can't be found without.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:  # it is no URL, so nobody knows which part of it is secret
         return "***"
-    host = parts.netloc.rpartition("@")[2]
+    user, _, host = parts.netloc.rpartition("@")
+    if parts.scheme in ("sftp", "ssh") and user:
+        host = f"{user.partition(':')[0]}@{host}"
     pairs = (part.partition("=") for part in parts.query.split("&") if part)
-    query = "&".join(f"{key}=***" if equals else "***" for key, equals, _ in pairs)
+    public = ("versionId",) if parts.scheme == "s3" else ()
+    query = "&".join(f"{key}={value if key in public else '***'}" if equals else "***" for key, equals, value in pairs)
     return urlunsplit(parts._replace(netloc=host, query=query, fragment=""))
 
 

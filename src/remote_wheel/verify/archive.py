@@ -48,6 +48,11 @@ class Member:
         return self.name.endswith("/")
 
     @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link; its contents are then its target."""
+        return stat.S_IFMT(self.mode) == stat.S_IFLNK
+
+    @property
     def is_executable(self) -> bool:
         """Whether a Unix system wrote it with an execute bit."""
         return bool(self.mode & 0o111) and not self.is_folder
@@ -56,11 +61,13 @@ class Member:
 class Archive:
     """The members of a zip whose layout passed every rule. Contents are checked as they are read.
 
-    *data* is kept, not copied. *subject* names the archive in errors. Raises UnsafeArchive.
+    *data* is kept, not copied. *subject* names the archive in errors. Source trees may hold symbolic links, which
+    the caller judges (*may_link*). `comment` is the archive's own. Raises UnsafeArchive.
     """
 
-    def __init__(self, data: bytes | memoryview, *, subject: str, limits: Limits) -> None:
-        self._data = memoryview(data)
+    def __init__(self, data: bytes | memoryview, *, subject: str, limits: Limits, may_link: bool = False) -> None:
+        self._data, self._may_link = memoryview(data), may_link
+        self.comment = ""
         self._subject = subject
         self._limits = limits
         count, start, end = self._read_end()
@@ -136,6 +143,7 @@ class Archive:
             self._refuse("", "there are bytes behind its end record")
         if not tail[found + _END.size :].isascii():
             self._refuse("", "its comment is not ASCII")
+        self.comment = tail[found + _END.size :].decode("ascii")
         if tail.count(b"PK\x05\x06", max(0, found - _END.size), found):
             self._refuse("", "it has two end records")
         return size - len(tail) + found
@@ -246,6 +254,8 @@ class Archive:
             self._refuse(member.name, f"its compression method {member.method} is neither stored nor deflated")
         if has_comment or disk:
             self._refuse(member.name, "it has a comment or is on another disk")
+        if member.is_link and self._may_link:
+            kind = stat.S_IFREG
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR and not member.is_folder):
             self._refuse(member.name, "it is a link, a device or a folder in disguise")
         if member.is_folder and member.size_bytes:

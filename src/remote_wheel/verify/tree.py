@@ -1,15 +1,19 @@
-"""Source trees in a zip, and single modules: no RECORD to check, so the archive's rules and a digest hold them."""
+"""Source trees in a zip or tar, and single modules: without a RECORD, the archive's rules and a digest hold them."""
 
-from collections.abc import Mapping
+import hashlib
+import posixpath
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from remote_wheel.errors import InvalidSource
+from remote_wheel.errors import InvalidSource, UnsafeArchive
 from remote_wheel.settings import Limits
+from remote_wheel.spec.backends import SourceTree
 from remote_wheel.spec.metadata import parse_metadata
-from remote_wheel.spec.project import metadata_of_project
+from remote_wheel.spec.project import describe
 from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.tar import TarArchive
 from remote_wheel.verify.wheel import Verified
 
 # What stands beside a package in a flat layout and is not meant to be imported from outside the project.
@@ -21,28 +25,50 @@ _NOT_IMPORTED: Final = frozenset(
 
 
 def verify_tree(
-    data: bytes | memoryview, *, filename: str, sha256: str, limits: Limits, subdirectory: str = ""
+    data: bytes | memoryview,
+    *,
+    filename: str,
+    sha256: str,
+    limits: Limits,
+    is_tar: bool = False,
+    subdirectory: str = "",
+    version_hint: str = "",
 ) -> Verified:
     """Check the archive of a source tree and find what it makes importable.
 
-    One folder around everything is stripped (as archives of repositories have), then *subdirectory*, then a
-    ``src`` layout. Raises VerificationError, InvalidMetadata, or InvalidSource where nothing can be imported.
+    One folder around everything is stripped (as archives of repositories have), then *subdirectory*. What the wheel of
+    the project would hold is importable; *version_hint* is its version where it takes that from the tag it is at.
+    Raises VerificationError, InvalidMetadata, MustBeBuilt, or InvalidSource where nothing can be imported.
     """
-    archive = Archive(data, subject=filename, limits=limits)
+    archive = (
+        TarArchive(data, subject=filename, limits=limits)
+        if is_tar
+        else Archive(data, subject=filename, limits=limits, may_link=True)
+    )
     paths = {name: name for name, member in archive.members.items() if not member.is_folder}
     paths = _below(paths, _single_top(paths))
+    _check_links(archive, paths, filename)
+    content_sha256 = _content_sha256(archive, paths)
     if subdirectory:
         paths = _below(paths, subdirectory.strip("/") + "/")
         if not paths:
             raise InvalidSource(source=filename, reason=f"it has no folder {subdirectory!r}")
-    project = paths.get("pyproject.toml")
+
+    def read(path: str) -> bytes:
+        return archive.read(paths[path])
+
+    description = describe(SourceTree(subject=filename, paths=paths.keys(), read=read, version_hint=version_hint))
+    importable = _importable(paths, description.roots if description else ())
+    if linked := sorted(path for path, name in importable.items() if archive.members[name].is_link):
+        raise UnsafeArchive(
+            subject=filename, member=linked[0], rule="it is a link where a module or its data should be"
+        )
     dist_info, derived, metadata = "", {}, None
-    if project and (texts := metadata_of_project(archive.read(project), subject=filename)):
-        metadata = parse_metadata(texts["METADATA"], subject=filename)
+    if description:
+        metadata = parse_metadata(description.files["METADATA"], subject=filename)
         dist_info = f"{canonicalize_name(metadata.name).replace('-', '_')}-{metadata.version}.dist-info"
-        derived = {f"{dist_info}/{name}": text for name, text in texts.items()}
-    importable = _importable(paths)
-    if not importable:
+        derived = {f"{dist_info}/{name}": text for name, text in description.files.items()}
+    if not any(path.endswith(".py") for path in importable):
         raise InvalidSource(source=filename, reason="it holds no Python package or module")
     return Verified(
         sha256=sha256,
@@ -51,6 +77,7 @@ def verify_tree(
         files={**importable, **derived},
         dist_info=dist_info,
         metadata=metadata,
+        content_sha256=content_sha256,
     )
 
 
@@ -74,7 +101,41 @@ def _below(paths: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {path.removeprefix(prefix): name for path, name in paths.items() if path.startswith(prefix)}
 
 
-def _importable(paths: Mapping[str, str]) -> dict[str, str]:
+def _check_links(archive: Archive | TarArchive, paths: Mapping[str, str], filename: str) -> None:
+    """Refuse a symbolic link that leads out of the tree; one inside does no harm, as long as nobody imports it."""
+    for path, name in paths.items():
+        if archive.members[name].is_link:
+            target = archive.read(name).decode("utf-8", "replace")
+            if target.startswith("/") or posixpath.normpath(f"{posixpath.dirname(path)}/{target}").startswith(".."):
+                raise UnsafeArchive(
+                    subject=filename, member=name, rule=f"it is a link out of the archive, to {target!r}"
+                )
+
+
+def _content_sha256(archive: Archive | TarArchive, paths: Mapping[str, str]) -> str:
+    """Return one digest of all names and contents below the top folder, whatever they are packed with.
+
+    SHA-256 of the sorted lines "digest, two spaces, path", as ``sha256sum`` prints them (and Go's h1: hashes). The note
+    that git leaves of the references at a commit is not part of it: that changes when a branch moves.
+    """
+    lines = sorted(
+        (path, f"{hashlib.sha256(archive.read(name)).hexdigest()}  {path}\n")
+        for path, name in paths.items()
+        if path != ".git_archival.txt"
+    )
+    return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
+
+
+def _importable(paths: Mapping[str, str], roots: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return import path → member: what the project's tables name, else what backends find by themselves."""
+    if roots:
+        found: dict[str, str] = {}
+        for place, target in roots:
+            if place in paths:
+                found[target] = paths[place]
+            inner = _below(paths, f"{place}/" if place else "")
+            found |= {f"{target}/{path}" if target else path: name for path, name in inner.items()}
+        return found
     source = _below(paths, "src/")
     if source and "__init__.py" not in source and any(path.endswith(".py") for path in source):
         return source

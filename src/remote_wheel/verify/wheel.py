@@ -18,6 +18,7 @@ from remote_wheel.settings import Limits
 from remote_wheel.spec.digest import STRONG, check_digests
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.tar import TarArchive
 
 # PEP 427: RECORD can't hold its own hash, and the signature files are made after it.
 _UNRECORDED: Final = ("RECORD", "RECORD.jws", "RECORD.p7s")
@@ -29,16 +30,18 @@ class Verified:
 
     `files` maps a path below the import root to the archive's member, or to bytes where a file was derived
     (a source tree's METADATA). `left_out` names members that are no part of the import root (scripts, headers).
+    `content_sha256` is of a tree's names and contents, whatever they are packed with.
     """
 
     sha256: str
     filename: str
-    archive: Archive | None
+    archive: Archive | TarArchive | None
     files: Mapping[str, str | bytes]
     dist_info: str = ""
     metadata: CoreMetadata | None = None
     left_out: tuple[str, ...] = ()
     tags: frozenset[Tag] = field(default_factory=frozenset)
+    content_sha256: str = ""
 
     def read(self, path: str) -> bytes:
         """Return the contents of the file at *path* below the import root."""

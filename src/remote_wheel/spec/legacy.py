@@ -1,0 +1,118 @@
+"""setup.cfg and setup.py, as far as they are static: declarations, and literals in the call of ``setup()``.
+
+The code of a setup.py never runs. What it computes is unknown, and MustBeBuilt where mounting has to know it.
+"""
+
+import ast
+from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from typing import Any, Final
+
+from remote_wheel.errors import MustBeBuilt
+from remote_wheel.spec.backends import SourceTree, read_attribute
+
+_COMPUTED: Final = object()
+_WANTED: Final = {  # setuptools' keyword → the field of [project]
+    "name": "name",
+    "version": "version",
+    "description": "description",
+    "python_requires": "requires-python",
+    "install_requires": "dependencies",
+    "extras_require": "optional-dependencies",
+}
+
+
+def read_legacy(tree: SourceTree) -> dict[str, Any] | None:
+    """Return what setup.cfg and setup.py say as a ``[project]`` table, None where they give the project no name.
+
+    Raises MustBeBuilt where its dependencies are computed, ValueError for what can't be read.
+    """
+    table = _read_cfg(tree) | _read_setup(tree)
+    name = table.get("name")
+    if not isinstance(name, str):
+        return None
+    for field in ("dependencies", "optional-dependencies", "requires-python"):
+        if table.get(field) is _COMPUTED:
+            raise MustBeBuilt(subject=tree.subject, project=name, reason=f"its setup.py computes its {field}")
+    known = {field: value for field, value in table.items() if value is not _COMPUTED}
+    return {"dynamic": [] if "version" in known else ["version"], **known}
+
+
+def _read_cfg(tree: SourceTree) -> dict[str, Any]:
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(tree.text("setup.cfg"))
+    except ConfigParserError as error:
+        raise ValueError(f"setup.cfg can't be read: {str(error).splitlines()[0]}") from error
+    table: dict[str, Any] = {}
+    for key in ("name", "version", "description"):
+        if text := parser.get("metadata", key, fallback="").strip():
+            table[key] = text
+    version = table.get("version", "")
+    if version.startswith("attr:"):
+        table["version"] = read_attribute(tree, version[5:].strip(), ("", "src")) or _COMPUTED
+    elif version.startswith("file:"):
+        table["version"] = tree.text(version[5:].strip()).strip() or _COMPUTED
+    if python := parser.get("options", "python_requires", fallback=""):
+        table["requires-python"] = python
+    if required := parser.get("options", "install_requires", fallback=""):
+        table["dependencies"] = _lines(required)
+    if parser.has_section("options.extras_require"):
+        extras = parser.items("options.extras_require")
+        table["optional-dependencies"] = {extra: _lines(text) for extra, text in extras}
+    if parser.has_section("options.entry_points"):
+        table |= _entry_points(dict(parser.items("options.entry_points")))
+    return table
+
+
+def _lines(text: str) -> list[str]:
+    """Return setuptools' list: one entry a line, or separated by semicolons on one."""
+    return [line.strip() for line in (text.splitlines() if "\n" in text else text.split(";")) if line.strip()]
+
+
+def _read_setup(tree: SourceTree) -> dict[str, Any]:
+    try:
+        module = ast.parse(tree.text("setup.py"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    names: dict[str, ast.expr] = {}
+    for statement in module.body:
+        if isinstance(statement, ast.Assign):
+            names |= {target.id: statement.value for target in statement.targets if isinstance(target, ast.Name)}
+    table: dict[str, Any] = {}
+    for call in ast.walk(module):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == "setup":
+            for keyword in call.keywords:
+                value = _literal(keyword.value, names)
+                if keyword.arg == "install_requires" and isinstance(value, str):
+                    value = _lines(value)
+                if keyword.arg in _WANTED:
+                    table[_WANTED[keyword.arg]] = value
+                elif keyword.arg == "entry_points" and isinstance(value, Mapping):
+                    table |= _entry_points({group: _joined(entries) for group, entries in value.items()})
+    return table
+
+
+def _literal(node: ast.expr, names: Mapping[str, ast.expr]) -> Any:
+    """Return the value of a literal, or of a name that one is assigned to; else that it is computed."""
+    if isinstance(node, ast.Name):
+        node = names.get(node.id, node)
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return _COMPUTED
+    return list(value) if isinstance(value, (tuple, set)) else value
+
+
+def _joined(entries: Any) -> str:
+    return entries if isinstance(entries, str) else "\n".join(entries)
+
+
+def _entry_points(groups: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, dict[str, str]] = {}
+    for group, text in groups.items():
+        pairs = (line.partition("=") for line in _lines(text + "\n"))
+        found[group] = {name.strip(): target.strip() for name, equals, target in pairs if equals}
+    scripts = {"scripts": found.pop("console_scripts", {}), "gui-scripts": found.pop("gui_scripts", {})}
+    return {**scripts, "entry-points": found}
