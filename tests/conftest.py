@@ -11,8 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import LoopbackIndex, serve
+from tests.servers.forge import Forge, serve_forge
+from tests.servers.s3 import Bucket, serve_s3
+from tests.servers.ssh import SshServer, serve_ssh
 
-_FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_", "PYTHON", "XDG_")
+_FOREIGN = (
+    "PIP_",
+    "UV_",
+    "REMOTE_WHEEL_",
+    "SSL_CERT_",
+    "REQUESTS_CA_",
+    "CURL_CA_",
+    "PYTHON",
+    "XDG_",
+    "AWS_",
+    "GITHUB_",
+    "GH_",
+)
 # How this machine reaches the real index; only tests with the marker real_index give it back to their processes.
 NETWORK = {
     name: os.environ[name]
@@ -75,3 +90,46 @@ def remote_wheel(python: Python) -> Python:
         return python("", COMMAND, *arguments, expect=expect, **environ)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A real S3 server, started once."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket that the test's processes have the credentials of."""
+    for name, value in s3_server.environ.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A real SSH server, started once."""
+    with serve_ssh(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh(ssh_server: SshServer, tmp_path: Path) -> SshServer:
+    """The SSH server, known to the test's home, which has the key to it."""
+    folder = tmp_path / "home" / ".ssh"
+    folder.mkdir(mode=0o700)
+    (folder / "known_hosts").write_text(ssh_server.known_hosts_line)
+    (folder / "id_ed25519").write_bytes(ssh_server.key.read_bytes())
+    (folder / "id_ed25519").chmod(0o600)
+    return ssh_server
+
+
+@pytest.fixture
+def forge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
+    """A GitHub of the test's own, which ``github:`` means."""
+    folder = tmp_path / "forge"
+    folder.mkdir()
+    with serve_forge(folder) as running:
+        monkeypatch.setenv("GITHUB_SERVER_URL", running.url)
+        yield running

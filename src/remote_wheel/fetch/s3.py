@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -80,7 +81,7 @@ class S3Transport:
         answer = self._client.get_object(**request)
         if answer["ContentLength"] > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             chunks = body.iter_chunks(_CHUNK_BYTES)
             data = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
         told = answer["ResponseMetadata"]
