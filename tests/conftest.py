@@ -71,10 +71,13 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackIndex]:
 def python(tmp_path: Path) -> Python:
     """Run code, or arguments, in a fresh interpreter; fails the test on a wrong exit code."""
 
-    def run(code: str = "", *arguments: str, expect: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        code: str = "", *arguments: str, expect: int = 0, stdin: str = "", **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *(["-c", textwrap.dedent(code)] if code else []), *arguments]
+        environment = {**os.environ, **environ}
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **environ}, timeout=120
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120, input=stdin
         )
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

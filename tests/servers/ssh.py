@@ -41,6 +41,13 @@ class SshServer:
     def url(self, path: str, user: str = "") -> str:
         return f"sftp://{user + '@' if user else ''}127.0.0.1:{self.port}{self.root}/{path}"
 
+    def put(self, path: str, data: bytes) -> Path:
+        """Write a file below the root."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        return place
+
     def connections(self) -> int:
         """Return how many times somebody has logged in."""
         return self.log.read_text(errors="replace").count("Accepted publickey")

@@ -173,6 +173,7 @@ class SftpTransport:
     @contextmanager
     def _translated(self, url: str) -> Iterator[None]:
         import paramiko
+        from paramiko.ssh_exception import NoValidConnectionsError
 
         shown = redact(url)
         try:
@@ -185,6 +186,9 @@ class SftpTransport:
             raise AccessDenied(url=shown, reason="the server accepts neither the keys nor a password") from error
         except PermissionError as error:
             raise AccessDenied(url=shown, reason="no permission to read it") from error
+        except NoValidConnectionsError as error:  # one error for each address of the host
+            first = next(iter(error.errors.values()))
+            raise NetworkError(url=shown, reason=getattr(first, "strerror", None) or str(first)) from error
         except socket.gaierror as error:
             raise NetworkError(url=shown, reason=f"the host name {urlsplit(url).hostname} can't be resolved") from error
         except TimeoutError as error:

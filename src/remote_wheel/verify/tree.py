@@ -106,7 +106,8 @@ def _check_links(archive: Archive | TarArchive, paths: Mapping[str, str], filena
     for path, name in paths.items():
         if archive.members[name].is_link:
             target = archive.read(name).decode("utf-8", "replace")
-            if target.startswith("/") or posixpath.normpath(f"{posixpath.dirname(path)}/{target}").startswith(".."):
+            inner = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            if inner.startswith(("/", "../")) or inner == "..":
                 raise UnsafeArchive(
                     subject=filename, member=name, rule=f"it is a link out of the archive, to {target!r}"
                 )

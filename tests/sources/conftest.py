@@ -1,0 +1,37 @@
+"""What the tests of sources share."""
+
+import pytest
+
+from tests.conftest import Python
+
+_PRELUDE = """
+import remote_wheel
+def caught(call, *args, **options):
+    try:
+        call(*args, **options)
+    except remote_wheel.RemoteWheelError as error:
+        return f"{type(error).__name__}: {error} | {error.hint}"
+    return "nothing"
+"""
+
+
+class Mounting:
+    """Mounts sources in fresh interpreters and tells what came of it."""
+
+    def __init__(self, python: Python) -> None:
+        self._python = python
+
+    def value(self, source: str, expression: str, /, options: str = "", **environ: str) -> str:
+        """Return what *expression* prints, with the source's module as `m` and its mount as `mount`."""
+        code = f"{_PRELUDE}\nmount = remote_wheel.mount({source!r}, {options})\nm = mount.import_module()\n"
+        return self._python(f"{code}print({expression})", **environ).stdout.rstrip("\n")
+
+    def error(self, source: str, /, options: str = "", **environ: str) -> str:
+        """Return the error that mounting raises, with its hint; nothing else may have been printed."""
+        done = self._python(f"{_PRELUDE}\nprint(caught(remote_wheel.mount, {source!r}, {options}))", **environ)
+        return done.stdout.rstrip("\n")
+
+
+@pytest.fixture
+def mounting(python: Python) -> Mounting:
+    return Mounting(python)
