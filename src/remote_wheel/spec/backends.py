@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from pathspec import GitIgnoreSpec
+
 _NATIVE_BACKENDS: Final = ("mesonpy", "scikit_build_core", "maturin", "skbuild", "py_build_cmake", "sipbuild", "cmeel")
 _NATIVE_SETUP: Final = re.compile(r"\b(ext_modules|cffi_modules|rust_extensions|Extension\s*\()")
 
@@ -114,21 +116,28 @@ def _pdm(tool: Mapping[str, Any], name: str, tree: SourceTree) -> Iterator[tuple
 
 def _hatch(tool: Mapping[str, Any], name: str, tree: SourceTree) -> Iterator[tuple[str, str]]:
     build = tool.get("hatch", {}).get("build", {})
-    wheel = {**{key: build[key] for key in ("packages", "only-include", "sources") if key in build}}
-    wheel |= build.get("targets", {}).get("wheel", {})
-    for package in wheel.get("packages", ()):
-        place = package.strip("/")
-        yield place, place.rpartition("/")[2]
-    if "packages" not in wheel:
-        sources = wheel.get("sources", [])
-        moved = sources if isinstance(sources, Mapping) else dict.fromkeys(sources, "")
-        included = wheel.get("only-include") or [path for path in wheel.get("include", ()) if "*" not in path]
-        for path in included:
-            yield path.strip("/"), _moved(path.strip("/"), moved)
-        if not included:
-            yield from _package_or_module(name, tree)
+    shared = ("packages", "only-include", "include", "exclude", "sources")
+    wheel = {key: build[key] for key in shared if key in build} | build.get("targets", {}).get("wheel", {})
+    packages = [place.strip("/") for place in wheel.get("packages", ())]
+    sources = wheel.get("sources", [])
+    moved = dict(sources) if isinstance(sources, Mapping) else dict.fromkeys(sources, "")
+    moved |= {place: place.rpartition("/")[2] for place in packages}
+    found = dict(_package_or_module(name, tree)) if not wheel.keys() & {"packages", "only-include", "include"} else {}
+    included = [place.strip("/") for place in wheel.get("only-include", ())] or packages or list(found)
+    for path in _selected(tree.paths, included, wheel.get("include", ()), wheel.get("exclude", ())):
+        yield path, _moved(path, {**found, **moved})
     for place, target in wheel.get("force-include", {}).items():
         yield place.strip("/"), target.strip("/")
+
+
+def _selected(
+    paths: Iterable[str], places: Collection[str], include: Iterable[str], exclude: Iterable[str]
+) -> Iterator[str]:
+    """Yield the paths below *places* (all, where there are none) that patterns of .gitignore's kind choose."""
+    below = [path for path in paths if not places or any(path == p or path.startswith(f"{p}/") for p in places)]
+    wanted = set(GitIgnoreSpec.from_lines(include).match_files(below)) if include else set(below)
+    unwanted = set(GitIgnoreSpec.from_lines(exclude).match_files(below)) if exclude else set()
+    yield from sorted(wanted - unwanted)
 
 
 def _moved(path: str, sources: Mapping[str, str]) -> str:
@@ -226,18 +235,14 @@ def find_version(pyproject: Mapping[str, Any], name: str, tree: SourceTree) -> s
     tool, backend = pyproject.get("tool", {}), backend_of(pyproject)
     if backend in ("flit_core", "flit"):
         places = [place for place, _ in _flit(tool, name.lower().replace("-", "_"), tree)]
-        return _version_in(tree, [path for place in places for path in (place, f"{place}/__init__.py")])
-    if backend == "setuptools":
-        return _setuptools_version(tool.get("setuptools", {}), tree) or _version_of_repository(tree)
-    if backend == "hatchling":
-        table = tool.get("hatch", {}).get("version", {})
-        if path := table.get("path"):
-            return "" if "pattern" in table else _version_in(tree, [path])
-    elif backend == "pdm":
-        table = tool.get("pdm", {}).get("version", {})
-        if path := table.get("path"):
-            return _version_in(tree, [path])
-    return _version_of_repository(tree)
+        found = _version_in(tree, [path for place in places for path in (place, f"{place}/__init__.py")])
+    elif backend == "setuptools":
+        found = _setuptools_version(tool.get("setuptools", {}), tree)
+    else:
+        table = tool.get({"hatchling": "hatch"}.get(backend, backend), {}).get("version", {})
+        path = table.get("path", "") if isinstance(table, Mapping) else ""
+        found = "" if "pattern" in table else _version_in(tree, [path])
+    return found or _version_of_repository(tree)
 
 
 def _setuptools_version(table: Mapping[str, Any], tree: SourceTree) -> str:

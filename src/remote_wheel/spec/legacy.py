@@ -4,6 +4,7 @@ The code of a setup.py never runs. What it computes is unknown, and MustBeBuilt 
 """
 
 import ast
+import re
 from collections.abc import Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
@@ -13,6 +14,7 @@ from remote_wheel.errors import MustBeBuilt
 from remote_wheel.spec.backends import SourceTree, read_attribute
 
 _COMPUTED: Final = object()
+_FILES: Final = {"packages": "packages", "py_modules": "py-modules", "package_dir": "package-dir"}
 _WANTED: Final = {  # setuptools' keyword → the field of [project]
     "name": "name",
     "version": "version",
@@ -24,14 +26,19 @@ _WANTED: Final = {  # setuptools' keyword → the field of [project]
 
 
 def read_legacy(tree: SourceTree) -> dict[str, Any] | None:
-    """Return what setup.cfg and setup.py say as a ``[project]`` table, None where they give the project no name.
+    """Return what setup.cfg and setup.py say as a ``[project]`` table, None where there is neither.
 
-    Raises MustBeBuilt where its dependencies are computed, ValueError for what can't be read.
+    Its "_files" are what ``[tool.setuptools]`` would say of packages and modules. Raises MustBeBuilt where its name or
+    its dependencies are computed, ValueError for what can't be read.
     """
+    if "setup.py" not in tree.paths and "setup.cfg" not in tree.paths:
+        return None
     table = _read_cfg(tree) | _read_setup(tree)
     name = table.get("name")
     if not isinstance(name, str):
-        return None
+        if not re.search(r"\bsetup\s*\(", tree.text("setup.py")):  # a setup.cfg may be of other tools alone
+            return None
+        raise MustBeBuilt(subject=tree.subject, project="", reason="its setup.py computes its metadata")
     for field in ("dependencies", "optional-dependencies", "requires-python"):
         if table.get(field) is _COMPUTED:
             raise MustBeBuilt(subject=tree.subject, project=name, reason=f"its setup.py computes its {field}")
@@ -63,7 +70,32 @@ def _read_cfg(tree: SourceTree) -> dict[str, Any]:
         table["optional-dependencies"] = {extra: _lines(text) for extra, text in extras}
     if parser.has_section("options.entry_points"):
         table |= _entry_points(dict(parser.items("options.entry_points")))
+    if files := _read_cfg_files(parser):
+        table["_files"] = files
     return table
+
+
+def _read_cfg_files(parser: ConfigParser) -> dict[str, Any]:
+    """Return what setup.cfg says of packages and modules, as ``[tool.setuptools]`` says it."""
+    found: dict[str, Any] = {}
+    if modules := parser.get("options", "py_modules", fallback=""):
+        found["py-modules"] = _names(modules)
+    if folders := parser.get("options", "package_dir", fallback=""):
+        pairs = (line.partition("=") for line in _names(folders))
+        found["package-dir"] = {package.strip(): folder.strip() for package, _, folder in pairs}
+    packages = parser.get("options", "packages", fallback="").strip()
+    if packages.startswith(("find:", "find_namespace:")):
+        find = dict(parser.items("options.packages.find")) if parser.has_section("options.packages.find") else {}
+        lists = {key: _names(value) for key, value in find.items() if key in ("where", "include", "exclude")}
+        found["packages"] = {"find": {**lists, "namespaces": packages.startswith("find_namespace:")}}
+    elif packages:
+        found["packages"] = _names(packages)
+    return found
+
+
+def _names(text: str) -> list[str]:
+    """Return a list of names: one a line, or separated by commas on one."""
+    return [name.strip() for name in (text.splitlines() if "\n" in text else text.split(",")) if name.strip()]
 
 
 def _lines(text: str) -> list[str]:
@@ -89,8 +121,13 @@ def _read_setup(tree: SourceTree) -> dict[str, Any]:
                     value = _lines(value)
                 if keyword.arg in _WANTED:
                     table[_WANTED[keyword.arg]] = value
-                elif keyword.arg == "entry_points" and isinstance(value, Mapping):
-                    table |= _entry_points({group: _joined(entries) for group, entries in value.items()})
+                elif keyword.arg in _FILES:
+                    table.setdefault("_files", {})[_FILES[keyword.arg]] = value
+                elif keyword.arg == "entry_points" and isinstance(value, (Mapping, str)):
+                    groups = _groups_of(value) if isinstance(value, str) else value
+                    table |= _entry_points({group: _joined(entries) for group, entries in groups.items()})
+    if _COMPUTED in table.get("_files", {}).values():  # find_packages(), for one: our own search stands for it
+        del table["_files"]
     return table
 
 
@@ -103,6 +140,14 @@ def _literal(node: ast.expr, names: Mapping[str, ast.expr]) -> Any:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return _COMPUTED
     return list(value) if isinstance(value, (tuple, set)) else value
+
+
+def _groups_of(text: str) -> dict[str, str]:
+    """Return the groups of entry points of an .ini text, which setup() takes as well."""
+    parser = ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    parser.read_string(text)
+    return {group: "\n".join(f"{name} = {value}" for name, value in parser.items(group)) for group in parser.sections()}
 
 
 def _joined(entries: Any) -> str:

@@ -38,6 +38,9 @@ def describe(tree: SourceTree) -> Description | None:
         project = _project_table(pyproject)
         if project is None and sdist is None and backend_of(pyproject) == "setuptools":
             project = read_legacy(tree)
+            if project and (files := project.pop("_files", None)):
+                tool = pyproject.get("tool", {})
+                pyproject = {**pyproject, "tool": {**tool, "setuptools": {**files, **tool.get("setuptools", {})}}}
         name = str((project or {}).get("name") or (sdist or {}).get("name") or "")
         if reason := why_built(pyproject, tree):
             raise MustBeBuilt(subject=tree.subject, project=name, reason=reason)

@@ -2,6 +2,7 @@
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -22,6 +23,9 @@ _NOT_IMPORTED: Final = frozenset(
     " manage news newsfragments noxfile scripts setup tasks test testing tests tools toxfile unit_tests versioneer"
     .split()
 )  # fmt: skip
+
+
+_EGG_INFO: Final = re.compile(r"(?:[^/]+/)?[^/]+\.egg-info/")  # what setuptools leaves behind in an sdist
 
 
 def verify_tree(
@@ -134,9 +138,11 @@ def _importable(paths: Mapping[str, str], roots: Sequence[tuple[str, str]]) -> d
         for place, target in roots:
             if place in paths:
                 found[target] = paths[place]
+                continue
             inner = _below(paths, f"{place}/" if place else "")
             found |= {f"{target}/{path}" if target else path: name for path, name in inner.items()}
         return found
+    paths = {path: name for path, name in paths.items() if not _EGG_INFO.match(path)}
     source = _below(paths, "src/")
     if source and "__init__.py" not in source and any(path.endswith(".py") for path in source):
         return source
