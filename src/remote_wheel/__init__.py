@@ -6,9 +6,10 @@ Public names are loaded when first used (PEP 562), so ``import remote_wheel`` co
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remote_wheel import errors as errors
-    from remote_wheel.api import Mount, explain, mount, prefetch, require, resolve
+    from remote_wheel.api import Mount, explain, load_lock, mount, prefetch, require, resolve
+    from remote_wheel.api.plans import Plan
     from remote_wheel.errors import RemoteWheelError
-    from remote_wheel.resolution.plan import Pin, Plan
+    from remote_wheel.resolution.plan import Pin
 
 __all__ = [
     "Mount",
@@ -17,6 +18,7 @@ __all__ = [
     "RemoteWheelError",
     "errors",
     "explain",
+    "load_lock",
     "mount",
     "prefetch",
     "require",
@@ -24,9 +26,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Mount", "explain", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"),
+    **dict.fromkeys(("Mount", "explain", "load_lock", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"),
     "Pin": "remote_wheel.resolution.plan",
-    "Plan": "remote_wheel.resolution.plan",
+    "Plan": "remote_wheel.api.plans",
     "RemoteWheelError": "remote_wheel.errors",
 }
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any, TypedDict, Unpack
 
+    from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
-    from remote_wheel.resolution.plan import Plan
 
     class Options(TypedDict, total=False):
         """The options every verb takes; docs/reference/api.md has the table."""
@@ -35,7 +35,7 @@ OPTION_NAMES = (
     "index_url", "extra_index_urls", "offline", "refresh", "pre", "prefer_installed", "unpack", "in_memory",
 )  # fmt: skip
 _LISTS = ("extra_index_urls", "unpack", "in_memory")
-__all__ = ["Mount", "cache_folder", "explain", "mount", "prefetch", "require", "resolve"]
+__all__ = ["Mount", "cache_folder", "explain", "load_lock", "mount", "prefetch", "require", "resolve"]
 
 
 def require(
@@ -46,7 +46,8 @@ def require(
 ) -> "Any":
     """Mount what *requirements* (PEP 508) need and return the imported module; for several, a tuple of modules.
 
-    *module* names the module of a single requirement where its project's name doesn't (scikit-learn: sklearn).
+    What mount() takes (a URL, a path, a repository) may stand among them. *module* names the module of a single
+    requirement where its project's name doesn't (scikit-learn: sklearn).
     *options* (index_url, offline, refresh, …; docs/reference/api.md has them all) override the environment
     variables REMOTE_WHEEL_… of the same name. The mounts last as long as the process.
 
@@ -54,7 +55,7 @@ def require(
     remote_wheel.errors; and whatever the imported module itself raises.
     """
     _check_requirements(requirements, module)
-    record, _ = _boot("require", requirements, _checked(options), cache_dir)
+    record, _ = _boot("require", requirements, checked(options), cache_dir)
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
         modules.append(_import_planned(module or _only(subject["choices"], requirement), subject, record))
@@ -89,7 +90,7 @@ def mount(
         "name": name,
         "hostkey": hostkey,
     }
-    record, roots = _boot("mount", (fspath(source),), {**own, **_checked(options)}, cache_dir)
+    record, roots = _boot("mount", (fspath(source),), {**own, **checked(options)}, cache_dir)
     return Mount(roots, record["subjects"][0]["choices"])
 
 
@@ -99,12 +100,8 @@ def resolve(
     **options: "Unpack[Options]",
 ) -> "Plan":
     """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does."""
-    from remote_wheel.api.cold import ask
-    from remote_wheel.resolution.plan import plan_from_json
-
     _check_requirements(requirements, None)
-    request = _request("resolve", requirements, _checked(options), cache_folder(cache_dir), "")
-    return plan_from_json(ask(request)["plan"])
+    return _ask_for_plan(request_of("require", requirements, checked(options), cache_folder(cache_dir)))
 
 
 def prefetch(
@@ -113,13 +110,65 @@ def prefetch(
     **options: "Unpack[Options]",
 ) -> "Plan":
     """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
+    _check_requirements(requirements, None)
+    cache, given = cache_folder(cache_dir), checked(options)
+    key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
+    return _ask_for_plan(request_of("require", requirements, given, cache, key))
+
+
+def lock(
+    requirements: "Sequence[str]",
+    *,
+    folder: "str | PathLike[str]" = "",
+    cache_dir: "str | PathLike[str] | None" = None,
+    **options: "Unpack[Options]",
+) -> str:
+    """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*."""
+    from os.path import abspath
+
     from remote_wheel.api.cold import ask
-    from remote_wheel.resolution.plan import plan_from_json
 
     _check_requirements(requirements, None)
-    cache, given = cache_folder(cache_dir), _checked(options)
-    key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
-    return plan_from_json(ask(_request("require", requirements, given, cache, key))["plan"])
+    given = {**checked(options), "prefer_installed": False}
+    request = request_of("require", requirements, given, cache_folder(cache_dir))
+    return str(ask({**request, "lock_folder": abspath(folder)})["lock"])
+
+
+def load_lock(
+    path: "str | PathLike[str]",
+    *,
+    cache_dir: "str | PathLike[str] | None" = None,
+    **options: "Unpack[Options]",
+) -> "Plan":
+    """Read a lock file (PEP 751) of any tool and return what it has for this interpreter, for Plan.mount().
+
+    Nothing is fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash.
+    """
+    given = checked(options)
+    return _ask_for_plan(request_of("lock", lock_subjects(path), given, cache_folder(cache_dir)))
+
+
+def lock_subjects(path: "str | PathLike[str]") -> "tuple[str, str, str]":
+    """Return the subjects of a request about a lock file: its text, its name and its folder. Raises InvalidLock."""
+    from os import fspath
+    from os.path import abspath, dirname
+
+    name = fspath(path)
+    try:
+        with open(name, encoding="utf-8") as file:
+            return file.read(), name, dirname(abspath(name))
+    except (OSError, UnicodeDecodeError) as error:
+        from remote_wheel.errors import InvalidLock
+
+        raise InvalidLock(lock=name, reason=getattr(error, "strerror", None) or "it is no UTF-8 text") from error
+
+
+def _ask_for_plan(request: "Mapping[str, Any]") -> "Plan":
+    from remote_wheel.api.cold import ask
+    from remote_wheel.api.plans import Plan
+    from remote_wheel.resolution.plan import plan_from_json
+
+    return plan_from_json(ask(request)["plan"], Plan)
 
 
 def explain(module: "ModuleType | str") -> str:
@@ -137,6 +186,8 @@ def explain(module: "ModuleType | str") -> str:
         f"  source  {facts['source']}",
         *([f"  commit  {facts['commit']}"] if facts.get("commit") else []),
         f"  sha256  {facts['sha256']}",
+        *([f"  index   {facts['index']}"] if facts.get("index") else []),
+        *(f"  wanted  {text} by {who}" for who, text in facts.get("wanted_by", ())),
         f"  mount   {root.path}",
         f"  {where}",
     ]
@@ -144,7 +195,10 @@ def explain(module: "ModuleType | str") -> str:
 
 
 class Mount:
-    """A mounted distribution and what was mounted with it. A context manager that unmounts at its end."""
+    """What was mounted: a distribution and what it needs, or a whole plan. A context manager that unmounts at its end.
+
+    Of a plan, `source`, `sha256` and `distribution` are those of what it names first.
+    """
 
     def __init__(self, roots: "list[Root]", choices: "Sequence[str]") -> None:
         self._roots = roots
@@ -154,32 +208,34 @@ class Mount:
     @property
     def source(self) -> str:
         """The URL or path it came from, secrets redacted."""
-        return str(self._roots[0].facts["source"])
+        return str(self._facts["source"])
 
     @property
     def sha256(self) -> str:
         """The SHA-256 of the archive or module, in hex."""
-        return str(self._roots[0].facts["sha256"])
+        return str(self._facts["sha256"])
 
     @property
     def modules(self) -> "tuple[str, ...]":
         """The top-level modules and packages it provides, namespace packages last."""
-        facts = self._roots[0].facts
-        return (*facts["tops"], *facts["namespaces"])
+        return (*self._facts["tops"], *self._facts["namespaces"])
 
     @property
     def distribution(self) -> "Distribution | None":
         """The distribution's metadata as importlib.metadata gives it; None for a module that has none."""
         import importlib.metadata as metadata
 
-        root = self._roots[0]
-        if not root.facts["dist_info"]:
+        facts = self._facts
+        if not facts["dist_info"]:
             return None
-        return next(iter(metadata.distributions(name=root.facts["name"], path=[root.path])), None)
+        return next(iter(metadata.distributions(name=facts["name"], path=[self._roots[0].path])), None)
 
     def import_module(self, name: "str | None" = None) -> "ModuleType":
         """Import and return module *name*, by default the one the distribution is called for."""
-        return _import_from(name or _only(self._choices, self.source), self._roots[0])
+        wanted = name or _only(self._choices, self.source if self._roots else "this plan")
+        owners = (root for root in self._roots if wanted.replace(".", "/") in root.image.modules)
+        owner = next(owners, None)
+        return _import_from(wanted, owner) if owner else import_module(wanted)
 
     def unmount(self) -> None:
         """Undo the mount: its modules leave sys.modules, its places sys.path. A second call does nothing.
@@ -190,6 +246,11 @@ class Mount:
         if was_mounted:
             registry.remove(self._roots)
 
+    @property
+    def _facts(self) -> "Mapping[str, Any]":
+        nothing = {"source": "", "sha256": "", "name": "", "version": "", "filename": "", "dist_info": ""}
+        return self._roots[0].facts if self._roots else {**nothing, "tops": (), "namespaces": ()}
+
     def __enter__(self) -> "Mount":
         return self
 
@@ -199,15 +260,18 @@ class Mount:
         self.unmount()
 
     def __repr__(self) -> str:
-        facts = self._roots[0].facts
+        facts = self._facts
         return f"<Mount {facts['name'] or facts['filename']} {facts['version']} of {self.source}>".replace("  ", " ")
 
 
 def boot_record(
-    action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache_dir: "str | None" = None
+    action: str,
+    subjects: "Sequence[str]",
+    options: "Mapping[str, Any]",
+    cache_dir: "str | PathLike[str] | None" = None,
 ) -> "tuple[dict[str, Any], list[Root]]":
-    """Find or make the boot record of a request and mount what it says. For the command line's `run`."""
-    return _boot(action, subjects, _checked(options), cache_dir)
+    """Find or make the boot record of a request and mount what it says."""
+    return _boot(action, subjects, checked(options), cache_dir)
 
 
 def import_module(name: str) -> "ModuleType":
@@ -276,7 +340,7 @@ def _boot(
                     is_damaged = True
     from remote_wheel.api.cold import ask
 
-    request = _request(action, subjects, options, cache, keys[-1])
+    request = request_of(action, subjects, options, cache, keys[-1])
     for is_rebuilt in (is_damaged, True):
         ask({**request, "rebuild": is_rebuilt})
         record = boot.read_record(boot.record_path(cache, keys[-1]))
@@ -291,9 +355,10 @@ def _boot(
     raise StoreError(path=cache, reason="what is written there does not read back")
 
 
-def _request(
-    action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache: str, key: str
+def request_of(
+    action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache: str, key: str = ""
 ) -> "dict[str, Any]":
+    """Return the fields of a pipeline.Request, but for the optimisation level, which cold.ask adds."""
     return {
         "action": action,
         "subjects": list(subjects),
@@ -341,7 +406,7 @@ def _only(choices: "Sequence[str]", requirement: str) -> str:
     raise AmbiguousModule(requirement=requirement, modules=tuple(choices))
 
 
-def _checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
+def checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
     """Return the options that are given, as JSON values; raise TypeError for one that does not exist."""
     for name in options:
         if name not in OPTION_NAMES:

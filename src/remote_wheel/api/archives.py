@@ -4,10 +4,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from remote_wheel.errors import DigestMismatch, InvalidSource, NotCached, NotFound
+from remote_wheel.errors import DigestMismatch, InvalidSource, MovedTag, NotCached, NotFound
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.forges import Forges
 from remote_wheel.fetch.port import Answer
@@ -24,11 +24,27 @@ from remote_wheel.verify.wheel import Verified, verify_wheel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquired:
-    """What a source turned out to be. `commit` is that of a repository."""
+    """What a source turned out to be. `commit` is that of a repository, `url` where the archive's bytes are."""
 
     source: Source
     verified: Verified
+    size_bytes: int
     commit: str = ""
+
+    @property
+    def url(self) -> str:
+        """The URL of the archive, redacted; of a repository, of the commit's archive; a local file's path."""
+        repository = self.source.repository
+        return repository.archive_url(self.commit) if repository else self.source.shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """What a lock holds a source archive to: the file's digest or, for a repository, its commit and content."""
+
+    sha256: str = ""
+    commit: str = ""
+    content_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +167,30 @@ class Archives:
                 )
             stated["sha256"] = sha256
         if source.is_local:
-            return Acquired(source=source, verified=self._local(source, stated))
+            return self._local(source, stated)
         if source.repository:
+            self._client.learn(source.url)
             return self._repository(source, source.repository, stated)
-        return Acquired(source=source, verified=self._remote(source, stated))
+        return self._remote(source, stated)
+
+    def locked(self, source: Source, lock: Locked) -> Acquired:
+        """Return the archive or module that a lock names. Raises as `source` does, and MovedTag.
+
+        Servers may pack a commit's archive anew, so its file's digest may differ where its content does not.
+        """
+        if not source.repository or not lock.commit:
+            return self.source(source, lock.sha256)
+        found = self._repository(source, source.repository, {}, lock.commit)
+        actual, held_to = found.verified.sha256, lock.sha256
+        if lock.content_sha256 and actual != lock.sha256:
+            actual, held_to = found.verified.content_sha256, lock.content_sha256
+        if held_to and actual != held_to:
+            raise DigestMismatch(subject=source.shown, stated_by="the lock", expected=held_to, actual=actual)
+        return found
 
     # --- how -----------------------------------------------------------------------------------------------------
 
-    def _remote(self, source: Source, stated: Mapping[str, str]) -> Verified:
+    def _remote(self, source: Source, stated: Mapping[str, str]) -> Acquired:
         """Return what is at the source's URL: as it is kept while that is fresh, else asked for again."""
         url = self._client.learn(source.url, source.hostkey)
         with self._store.lock(f"archive {stated.get('sha256') or url}"):
@@ -167,7 +199,7 @@ class Archives:
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
                 check_digests(view, stated, subject=source.shown, stated_by="you")
-                return self._verify(source, view, known)
+                return self._acquired(source, view, known)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
             old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
@@ -176,13 +208,13 @@ class Archives:
                 answer = self._fetch_source(url, sink, kept if old is not None else None, is_strong(stated))
                 if answer.status == 304 and kept and old is not None:
                     self._note_url(url, kept.sha256, headers={**kept.validators, **answer.headers})
-                    return self._verify(source, old, kept.sha256)
+                    return self._acquired(source, old, kept.sha256)
                 sink.hasher.check(stated, subject=source.shown, stated_by="you")
-                verified = self._verify(source, incoming.contents(), sink.hasher.sha256)
-                incoming.keep_as = verified.sha256
+                acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
+                incoming.keep_as = sink.hasher.sha256
             if "sha256" not in stated:
-                self._note_url(url, verified.sha256, headers=answer.headers)
-            return verified
+                self._note_url(url, acquired.verified.sha256, headers=answer.headers)
+            return acquired
 
     def _fetch_source(self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool) -> Answer:
         limit, headers = self._settings.limits.download_bytes, dict(IDENTITY)
@@ -199,37 +231,63 @@ class Archives:
             address, own_headers = asset
             return self._client.fetch(address, headers={**IDENTITY, **own_headers}, max_bytes=limit, sink=sink)
 
-    def _repository(self, source: Source, repository: Repository, stated: Mapping[str, str]) -> Acquired:
+    def _repository(
+        self, source: Source, repository: Repository, stated: Mapping[str, str], locked: str = ""
+    ) -> Acquired:
         """Return a repository at its reference, which is made a commit first: what a commit holds can't change."""
-        with self._store.lock(f"archive {repository.shown}"):
-            kept = self._kept(repository.shown)
+        commit = locked or self._commit(source, repository)
+        place = replace(repository, ref=commit) if commit else repository
+        with self._store.lock(f"archive {place.shown}"):
+            kept = self._kept(place.shown) if commit else None
             view = self._store.open_archive(kept.sha256) if kept else None
-            if self._settings.offline and view is None:
+            if kept and view is not None and not (locked and self._settings.refresh):
+                check_digests(view, stated, subject=source.shown, stated_by="you")
+                return self._acquired(source, view, kept.sha256, commit)
+            if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
-            commit = kept.commit if kept and view is not None else ""
-            if not (kept and view is not None and (repository.commit or self._is_fresh(kept))):
-                current = self._forges.commit(repository)
-                if not current or current != commit:
-                    return self._new_commit(source, repository, stated, current)
-                self._note_url(repository.shown, kept.sha256 if kept else "", commit=commit)
-            assert kept is not None  # a programming error: a view is of what is kept
-            assert view is not None
-            check_digests(view, stated, subject=source.shown, stated_by="you")
-            return Acquired(source=source, verified=self._verify(source, view, kept.sha256), commit=commit)
+            if locked:
+                self._check_tag(source, repository, locked)
+            return self._fetch_repository(source, repository, stated, commit)
 
-    def _new_commit(self, source: Source, repository: Repository, stated: Mapping[str, str], commit: str) -> Acquired:
+    def _commit(self, source: Source, repository: Repository) -> str:
+        """Return the commit that the reference is: as it is noted while that is fresh, else asked for again."""
+        if repository.commit:
+            return repository.commit
+        noted = self._kept(repository.shown)
+        if noted and self._is_fresh(noted):
+            return noted.commit
+        if self._settings.offline:
+            raise NotCached(what=source.shown, way="mount it once while online.")
+        commit = self._forges.commit(repository)
+        if commit:
+            self._note_url(repository.shown, commit=commit)
+        return commit
+
+    def _check_tag(self, source: Source, repository: Repository, locked: str) -> None:
+        """Refuse a tag that is another commit than the lock says: a branch is meant to move, a tag is not."""
+        current = self._forges.tag(repository)
+        if current and current != locked:
+            raise MovedTag(subject=source.shown, tag=repository.ref, locked=locked, current=current)
+
+    def _fetch_repository(
+        self, source: Source, repository: Repository, stated: Mapping[str, str], commit: str
+    ) -> Acquired:
         with self._store.new_archive() as incoming:
             sink = self.sink(incoming, stated)
             self._forges.fetch_archive(repository, commit, sink=sink)
             sink.hasher.check(stated, subject=source.shown, stated_by="you")
-            verified = self._verify(source, incoming.contents(), sink.hasher.sha256)
-            said = verified.archive.comment if verified.archive else ""  # git archive notes the commit there
-            said = said if is_commit(said) else ""
+            acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256, commit)
+            comment = acquired.verified.archive.comment if acquired.verified.archive else ""
+            said = comment if is_commit(comment) else ""  # git archive notes it there
             if commit and said and said != commit:
                 raise DigestMismatch(subject=source.shown, stated_by=repository.url, expected=commit, actual=said)
-            incoming.keep_as = verified.sha256
-        self._note_url(repository.shown, verified.sha256, commit=commit or said)
-        return Acquired(source=source, verified=verified, commit=commit or said)
+            incoming.keep_as = sink.hasher.sha256
+        if said and not commit:
+            commit, acquired = said, replace(acquired, commit=said)
+            self._note_url(repository.shown, commit=commit)
+        if commit:
+            self._note_url(replace(repository, ref=commit).shown, sink.hasher.sha256)
+        return acquired
 
     def _from_store(
         self,
@@ -250,7 +308,7 @@ class Archives:
             metadata_digests=metadata_digests,
         )
 
-    def _local(self, source: Source, stated: Mapping[str, str]) -> Verified:
+    def _local(self, source: Source, stated: Mapping[str, str]) -> Acquired:
         try:
             data = Path(source.url).read_bytes()
         except OSError as error:
@@ -258,12 +316,16 @@ class Archives:
         hasher = Hasher(stated)
         hasher.update(data)
         hasher.check(stated, subject=source.url, stated_by="you")
-        verified = self._verify(source, memoryview(data), hasher.sha256)
+        acquired = self._acquired(source, memoryview(data), hasher.sha256)
         if self._store.open_archive(hasher.sha256) is None:
             with self._store.new_archive() as incoming:
                 incoming.file.write(data)
                 incoming.keep_as = hasher.sha256
-        return verified
+        return acquired
+
+    def _acquired(self, source: Source, data: memoryview, sha256: str, commit: str = "") -> Acquired:
+        verified = self._verify(source, data, sha256)
+        return Acquired(source=source, verified=verified, size_bytes=len(data), commit=commit)
 
     def _verify(self, source: Source, data: memoryview, sha256: str) -> Verified:
         limits = self._settings.limits
@@ -300,7 +362,9 @@ class Archives:
         kept = self._kept(url)
         return kept.sha256 if kept and self._is_fresh(kept) else None
 
-    def _note_url(self, url: str, sha256: str, *, commit: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def _note_url(
+        self, url: str, sha256: str = "", *, commit: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         body = json.dumps({"sha256": sha256, "commit": commit}).encode()
         # How long the note counts is ours to say (freshness_s), so of the headers only the validators are kept.
         validators = {name: value for name, value in (headers or {}).items() if name in ("etag", "last-modified")}

@@ -1,6 +1,6 @@
 """``run``: mount what a program needs, then become the program."""
 
-from remote_wheel.api import boot_record
+from remote_wheel.api import boot_record, lock_subjects
 from remote_wheel.mounts.run import FLAG, LIST, OPTIONS, RunRequest, parse_run, run_program
 
 __all__ = ["FLAG", "LIST", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
@@ -12,9 +12,12 @@ def mount_for_run(request: RunRequest) -> dict[str, str]:
     Raises RemoteWheelError.
     """
     scripts: dict[str, str] = {}
+    if request.lock is not None:
+        record, _ = boot_record("lock", lock_subjects(request.lock), request.options, request.cache_dir)
+        scripts |= record["scripts"]
     if request.requirements:
         record, _ = boot_record("require", request.requirements, request.options, request.cache_dir)
-        scripts = record["scripts"]
+        scripts |= record["scripts"]
     if request.kind == "exe" and request.target not in scripts:
         from remote_wheel.errors import UnknownScript
 

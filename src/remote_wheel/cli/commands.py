@@ -1,6 +1,7 @@
 """The commands, their parser, and what each prints."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -37,6 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
     _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
+    lock = _add(commands, "lock", _lock, "write what requirements resolve to as a lock file (PEP 751)", "requirements")
+    lock.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help="the lock file; - is stdout")
     _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
     _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
     cache = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
@@ -46,13 +49,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], about: str, takes: str) -> None:
-    parser = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
+def _add(
+    commands: Any, name: str, handler: Callable[[argparse.Namespace], int], about: str, takes: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}."
+    )
     if takes:
-        parser.add_argument(takes, nargs="+", metavar="REQ", help="a requirement, as in 'flask>=3'")
+        parser.add_argument(takes, nargs="+", metavar="REQ", help="a requirement as in 'flask>=3', a URL or a path")
         _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.set_defaults(handler=handler)
+    return parser
 
 
 def _add_run(commands: Any) -> None:
@@ -60,9 +68,10 @@ def _add_run(commands: Any) -> None:
         "run",
         help="run a program with requirements mounted",
         description="Run a program with requirements mounted; its exit code is passed through.",
-        usage="remote-wheel run [--with REQ]… [OPTIONS] (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
+        usage="remote-wheel run [--with REQ]… [--lock FILE] [OPTIONS] (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
     )
     parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
+    parser.add_argument("--lock", metavar="FILE", help="mount what this lock file has, nothing resolved")
     _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
@@ -95,6 +104,18 @@ def _tree(parsed: argparse.Namespace) -> int:
     output.artefact(plan.tree())
     for text in plan.notes:
         output.note(f"note: {text}")
+    return 0
+
+
+def _lock(parsed: argparse.Namespace) -> int:
+    to_stdout = parsed.output == "-"
+    text = api.lock(
+        parsed.requirements, folder=os.curdir if to_stdout else os.path.dirname(parsed.output), **_options(parsed)
+    )
+    if to_stdout:
+        output.artefact(text.rstrip("\n"))
+    else:
+        output.write_file(parsed.output, text)
     return 0
 
 

@@ -1,5 +1,6 @@
 """The one printer. stdout carries the artefact, stderr the run."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -7,12 +8,27 @@ import time
 from typing import Any, BinaryIO, TextIO
 
 from remote_wheel.api.cold import Silent
-from remote_wheel.errors import RemoteWheelError
+from remote_wheel.errors import RemoteWheelError, UsageError
 
 
 def artefact(text: str) -> None:
     """Print what the command is for."""
     print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+
+
+def write_file(path: str, text: str) -> None:
+    """Write the artefact to a file, whole or not at all; raise UsageError where that can't be done."""
+    staging = f"{path}.{os.getpid()}.tmp"
+    try:
+        try:
+            with open(staging, "x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            os.replace(staging, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staging)
+    except OSError as error:
+        raise UsageError(message=f"{path} can't be written: {error.strerror or error}") from error
 
 
 def note(text: str) -> None:

@@ -24,6 +24,7 @@ from remote_wheel.errors.mounting import (
 )
 from remote_wheel.errors.planning import (
     InvalidIndexPage,
+    InvalidLock,
     InvalidMetadata,
     InvalidRequirement,
     InvalidSource,
@@ -42,6 +43,7 @@ from remote_wheel.errors.record import RemoteWheelError, rebuild_error
 from remote_wheel.errors.verification import (
     DigestMismatch,
     InvalidWheel,
+    MovedTag,
     RecordMismatch,
     UnsafeArchive,
     VerificationError,
@@ -57,12 +59,14 @@ __all__ = [
     "HelperFailed",
     "InsecureTransport",
     "InvalidIndexPage",
+    "InvalidLock",
     "InvalidMetadata",
     "InvalidRequirement",
     "InvalidSource",
     "InvalidWheel",
     "MissingExtra",
     "MountError",
+    "MovedTag",
     "MustBeBuilt",
     "MustBeUnpacked",
     "NetworkError",

@@ -32,13 +32,30 @@ class InvalidRequirement(RemoteWheelError):
 class InvalidSource(RemoteWheelError):
     """Raised when mount() is given something it can't take. Retrying never helps."""
 
-    _hint = "Give a wheel, a source archive (.zip, .tar.gz), a .py file or github:owner/name@ref; by URL or path."
-
     source: str
     reason: str
+    way_out: str = (
+        "Give a wheel, a source archive (.zip, .tar.gz), a .py file or github:owner/name@ref; by URL or path."
+    )
 
     def __str__(self) -> str:
         return f"can't mount {self.source!r}: {self.reason}"
+
+    @property
+    def hint(self) -> str:
+        return self.way_out
+
+
+class InvalidLock(RemoteWheelError):
+    """Raised when a lock file is no PEP 751 file, or has nothing for this interpreter and platform."""
+
+    _hint = "Make it again, for this machine: remote-wheel lock, uv export --format pylock.toml or pip lock."
+
+    lock: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the lock file {self.lock} can't be used: {self.reason}"
 
 
 class ResolutionError(RemoteWheelError):

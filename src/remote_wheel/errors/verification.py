@@ -21,6 +21,25 @@ class DigestMismatch(VerificationError):
         return f"{self.subject} is not what {self.stated_by} promised: expected {self.expected}, got {self.actual}"
 
 
+class MovedTag(VerificationError):
+    """Raised when a tag is another commit now than the lock says. Not raised for a branch, which is meant to move."""
+
+    subject: str
+    tag: str
+    locked: str
+    current: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: tag {self.tag!r} was commit {self.locked} when locked, and is {self.current} now"
+
+    @property
+    def hint(self) -> str:
+        return (
+            "Find out why it was moved. To stay with the locked commit, name it instead of the tag;"
+            " to take the new one, lock again."
+        )
+
+
 class UnsafeArchive(VerificationError):
     """Raised when an archive is damaged, or laid out so that two readers could see two things."""
 

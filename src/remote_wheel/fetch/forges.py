@@ -43,6 +43,17 @@ class Forges:
         """
         if repository.commit:
             return repository.commit
+        refs = self._references(repository)
+        return self._choose(repository, refs) if refs else ""
+
+    def tag(self, repository: Repository) -> str:
+        """Return the commit that the reference is now as a tag; empty where it is none, or the server tells none."""
+        name = repository.ref if repository.ref.startswith("refs/tags/") else f"refs/tags/{repository.ref}"
+        refs = {} if repository.commit else self._references(repository)
+        return refs.get(f"{name}^{{}}", refs.get(name, ""))
+
+    def _references(self, repository: Repository) -> dict[str, str]:
+        """Return name → commit id of the references; none where the server doesn't speak git."""
         token, user = self._token(repository.forge, repository.server)
         try:
             answer = self._client.fetch(
@@ -52,13 +63,10 @@ class Forges:
                 may_be_missing=True,
             )
         except ServerError:  # no git there; the archive itself says its commit
-            return ""
+            return {}
         except AccessDenied as error:
             raise self._unseen(repository, error.reason) from error
-        refs = dict(_references(answer.body)) if answer.status == 200 else {}
-        if not refs:
-            return ""
-        return self._choose(repository, refs)
+        return dict(_references(answer.body)) if answer.status == 200 else {}
 
     def fetch_archive(self, repository: Repository, commit: str, *, sink: Sink) -> Answer:
         """Fetch the zip of *commit*, or of the reference where the commit is not known yet. Raises FetchError."""

@@ -32,6 +32,7 @@ class IndexFile:
     has_metadata: bool = False  # PEP 658/714: METADATA can be fetched at url + ".metadata"
     metadata_digests: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int | None = None  # PEP 700
+    upload_time: str = ""  # PEP 700, as the index writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ def _file_of(entry: Mapping[str, Any], base: str) -> IndexFile:
         has_metadata=bool(metadata),
         metadata_digests=known_digests(metadata) if isinstance(metadata, dict) else {},
         size_bytes=size if isinstance(size, int) and size >= 0 else None,
+        upload_time=_checked(entry.get("upload-time") or "", str),
     )
 
 

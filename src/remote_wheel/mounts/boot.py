@@ -20,6 +20,7 @@ STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a n
 _MAGIC: "Final" = b"RWB1"
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
+_ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
 # They say where to look and how fresh an answer must be, not what the answer is.
 _NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children"))
 
@@ -94,19 +95,26 @@ def record_key(
     interpreter = (sys.implementation.cache_tag, sys.hexversion, sys.platform, machine[0], machine[4], libc)
     flags = (sys.flags.optimize, sys.prefix, list(path))
     parts = (_MAGIC, cache, action, list(subjects), given, named, interpreter, flags, sorted(preferred))
-    data = repr((*parts, _folder_that_matters(action, given, named))).encode("utf-8", "surrogateescape")
+    data = repr((*parts, _folder_that_matters(action, subjects, given, named))).encode("utf-8", "surrogateescape")
     return "".join(_imp.source_hash(key, data).hex() for key in _KEYS)
 
 
-def _folder_that_matters(action: str, *named: "Sequence[tuple[str, str]]") -> str:
+def _folder_that_matters(action: str, subjects: "Sequence[str]", *named: "Sequence[tuple[str, str]]") -> str:
     """Return the working folder where a relative path means another thing elsewhere, "" where there is none."""
     indexes = [value for pairs in named for name, value in pairs if "index_url" in name.lower()]
-    if action != "mount" and all("://" in index for index in indexes):
+    has_path = action == "mount" or (action == "require" and any(map(_may_be_path, subjects)))
+    if not has_path and all("://" in index for index in indexes):
         return ""
     try:
         return os.getcwd()
     except OSError:  # it was deleted: nothing relative can be meant
         return ""
+
+
+def _may_be_path(subject: str) -> bool:
+    """Whether a subject may be a relative path (spec.source.is_source has the rule); one too many does no harm."""
+    has_folder = "/" in subject or "\\" in subject
+    return "://" not in subject and (has_folder or subject.lower().endswith(_ARCHIVES))
 
 
 def record_path(cache: str, key: str) -> str:

@@ -37,11 +37,12 @@ _BY_FLAG = {option: (name, kind) for option, name, kind, _ in OPTIONS}
 class RunRequest:
     """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
 
-    __slots__ = ("argv", "cache_dir", "is_verbose", "kind", "options", "requirements", "target")
+    __slots__ = ("argv", "cache_dir", "is_verbose", "kind", "lock", "options", "requirements", "target")
 
     def __init__(self) -> None:
         self.requirements: list[str] = []
         self.options: dict[str, Any] = {}
+        self.lock: "str | None" = None
         self.cache_dir: "str | None" = None
         self.is_verbose = False
         self.kind = ""
@@ -77,7 +78,7 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
             request.target = value
             rest = list(arguments[at:])
             request.argv = rest[1:] if option == "--exe" and rest[:1] == ["--"] else rest
-            if option == "--exe" and not request.requirements:
+            if option == "--exe" and not request.requirements and request.lock is None:
                 request.requirements.append(value)
             return request
         if not _take_value(request, option, value):
@@ -88,6 +89,8 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
 def _take_value(request: RunRequest, option: str, value: str) -> bool:
     if option == "--with":
         request.requirements.append(value)
+    elif option == "--lock":
+        request.lock = value
     elif option == "--cache-dir":
         request.cache_dir = value
     elif option in _BY_FLAG:

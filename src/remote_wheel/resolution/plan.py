@@ -1,8 +1,9 @@
 """A plan: the exact files that satisfy the requirements, who asked for each, and nothing that needs a network."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from remote_wheel.errors import UsageError
 from remote_wheel.spec.source import redact
@@ -13,9 +14,10 @@ class Pin:
     """One distribution of a plan. `version` is PEP 440's normal form, `name` PEP 503's.
 
     `wanted_by` has (who, requirement) for each that asked; who is "you" for the caller. `needs` are names of
-    other pins. `commit` is that of a repository, `content_sha256` the digest of a source archive's names and contents
-    whatever it is packed with, `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of
-    an installed distribution that is used as it is.
+    other pins. A single module has no name and no version. `repository` is where a source archive was made of `commit`,
+    which `revision` was when it was asked for; `content_sha256` is the digest of such an archive's names and contents,
+    whatever it is packed with, `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of an
+    installed distribution that is used as it is. `upload_time` is RFC 3339, as the index states it.
     """
 
     name: str
@@ -24,7 +26,11 @@ class Pin:
     url: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int | None = None
+    upload_time: str = ""
+    requires_python: str = ""
     index: str = ""
+    repository: str = ""
+    revision: str = ""
     commit: str = ""
     content_sha256: str = ""
     subdirectory: str = ""
@@ -33,7 +39,18 @@ class Pin:
     wanted_by: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"{self.name} {self.version}" if self.name else self.filename
+
+    @property
+    def key(self) -> str:
+        """What tells it apart in a plan: the project's name, or where a module without one comes from."""
+        return self.name or f"{self.url} {self.filename}"
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people: the repository with its reference, the URL, or where it is installed."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"{self.repository}{at}" if self.repository else self.url or self.installed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +85,10 @@ class Plan:
 
     def explain(self, name: str) -> str:
         """Return why project *name* is in the plan, at this version, from where."""
-        pin = self[name.lower().replace("_", "-")]
+        pin = self[re.sub(r"[-_.]+", "-", name).lower()]
         origin = f"installed at {pin.installed_at}" if pin.installed_at else f"{pin.filename} from {pin.index}"
+        if not pin.index and not pin.installed_at:
+            origin = f"{pin.source}, commit {pin.commit}" if pin.commit else pin.source
         asked = "\n".join(f"  {who} {'require' if who == 'you' else 'requires'} {text}" for who, text in pin.wanted_by)
         return f"{pin.name} {pin.version} ({origin})\n{asked}"
 
@@ -91,6 +110,9 @@ class Plan:
             yield from self._branches(by_name[name], indent + ("    " if is_last else "│   "), seen)
 
 
+_Plan = TypeVar("_Plan", bound=Plan)
+
+
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values, for the helper process and the boot record."""
     pins = [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins]
@@ -99,8 +121,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     return {"requirements": list(plan.requirements), "pins": pins, "notes": list(plan.notes)}
 
 
-def plan_from_json(value: Mapping[str, Any]) -> Plan:
-    """Undo plan_to_json."""
+def plan_from_json(value: Mapping[str, Any], kind: "type[_Plan]") -> "_Plan":
+    """Undo plan_to_json, into a Plan of class *kind*."""
     pins = []
     for raw in value["pins"]:
         lists = {
@@ -108,4 +130,4 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
             "wanted_by": tuple((who, text) for who, text in raw["wanted_by"]),
         }
         pins.append(Pin(**{**raw, **lists}))
-    return Plan(requirements=tuple(value["requirements"]), pins=tuple(pins), notes=tuple(value["notes"]))
+    return kind(requirements=tuple(value["requirements"]), pins=tuple(pins), notes=tuple(value["notes"]))

@@ -112,6 +112,8 @@ def _make_pin(
         url=file.url if file else "",
         digests=dict(file.digests) if file else {},
         size_bytes=file.size_bytes if file else None,
+        upload_time=file.upload_time if file else "",
+        requires_python=str(provider.metadata_of(release).requires_python or ""),
         index=listing.searched[-1] if listing.page and listing.searched else "",
         installed_at=release.installed_at,
         needs=needs,

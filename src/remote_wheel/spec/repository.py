@@ -93,7 +93,8 @@ def parse_repository(text: str, environ: Mapping[str, str]) -> Repository | None
     parts = urlsplit(text.removeprefix("git+"))
     if parts.scheme not in ("https", "http") or parts.query:
         return _no_git(text) if is_git else None
-    server, path = f"{parts.scheme}://{parts.netloc}", unquote(parts.path).strip("/")
+    # Whoever is named in front of the host is for the Client to know, and for no message.
+    server, path = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", unquote(parts.path).strip("/")
     if is_git:
         forge_of_host = next((name for name in HOMES if server in servers(name, environ)), None)
         if forge_of_host is None:

@@ -75,10 +75,19 @@ def parse_source(
     return replace(source, subdirectory=folder)
 
 
+def is_source(text: str) -> bool:
+    """Whether *text*, where a requirement may stand too, is a URL, a path or a repository; ``name @ url`` is not."""
+    if re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@\s", text):
+        return False
+    has_place = re.match(r"[^@;\[\]=<>!~\s]*[/\\]", text) or text.startswith((".", "/"))
+    return bool(_SCHEME.match(text) or has_place or text.lower().endswith((".whl", ".zip", *_TARS)))
+
+
 def _of_repository(repository: Repository, text: str) -> Source:
     ref = re.sub(r"[^\w.+-]+", "-", repository.ref or "HEAD")
+    user = urlsplit(text.removeprefix("git+")).netloc.rpartition("@")[0] if "://" in text else ""
     return Source(
-        url=repository.shown,
+        url=repository.shown.replace("://", f"://{user}@", 1) if user else repository.shown,
         filename=f"{repository.name}-{ref}.zip",
         kind="zip",
         digests=_digests_of(text),
@@ -94,16 +103,12 @@ def _parse_url(text: str, scheme: str, name: str) -> Source:
         raise InvalidSource(source=redact(text), reason="the URL names no host")
     filename = unquote(parts.path.rstrip("/").rpartition("/")[2])
     kind, filename = _kind_of(filename, redact(text), name)
-    hostkey, query = "", parts.query
+    hostkey = ""
     if scheme in ("sftp", "ssh"):
-        found = _HOSTKEY.search(f"?{query}") or _HOSTKEY.search(f"#{parts.fragment}")
-        hostkey, query = (found[1] if found else ""), ""
-        if not found and "hostkey=" in text:
-            raise InvalidSource(
-                source=redact(text), reason="hostkey= is no SHA256:… fingerprint as ssh-keygen -l shows"
-            )
+        clean, hostkey = take_hostkey(text)
+        parts = urlsplit(clean)
     return Source(
-        url=urlunsplit(parts._replace(scheme=scheme, fragment="", query=query)),
+        url=urlunsplit(parts._replace(scheme=scheme, fragment="")),
         filename=filename,
         kind=kind,
         digests=_digests_of(text),

@@ -1,0 +1,237 @@
+"""From what a request names (requirements, sources, a lock) to a plan, and to the archives that were met on the way."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName
+
+from remote_wheel.api.archives import Acquired, Archives, Locked
+from remote_wheel.api.catalog import IndexCatalog
+from remote_wheel.errors import (
+    InvalidMetadata,
+    InvalidSource,
+    NoCompatibleWheel,
+    ResolutionError,
+    UsageError,
+)
+from remote_wheel.index.candidates import Listing, listing_of_one
+from remote_wheel.index.page import IndexFile
+from remote_wheel.index.target import Target
+from remote_wheel.resolution.plan import Pin, Plan
+from remote_wheel.resolution.provider import Policy
+from remote_wheel.resolution.solve import solve
+from remote_wheel.settings import Settings
+from remote_wheel.spec.digest import parse_sha256
+from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.spec.source import Source, is_source, parse_source, redact_text
+from remote_wheel.verify.wheel import Verified
+
+# (pool, listings known beforehand, whether only what is installed counts) → the catalogue of one resolution
+MakeCatalog = Callable[[ThreadPoolExecutor, Mapping[NormalizedName, Listing], bool], IndexCatalog]
+
+
+class Planner:
+    """Makes the plan of one request. `subjects` are then the keys of the pins that the request named, in its order."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        archives: Archives,
+        target: Target,
+        make_catalog: MakeCatalog,
+        preferred: Mapping[NormalizedName, str],
+    ) -> None:
+        self._settings, self._archives, self._target = settings, archives, target
+        self._make_catalog, self._preferred = make_catalog, preferred
+        self._acquired: dict[str, Acquired] = {}  # by the key of the pin
+        self.subjects: list[str] = []
+        self.fresh_until_s = float("inf")
+        self.planned_metadata: Mapping[str, str] = {}
+        self.local_files: list[str] = []
+
+    def plan_requirements(self, texts: Sequence[str]) -> Plan:
+        """Return the plan for requirements (PEP 508) and sources. Raises RemoteWheelError."""
+        wanted: list[Requirement] = []
+        loose: list[Pin] = []
+        for text in texts:
+            requirement = None if is_source(text) else parse_requirement(text)
+            if requirement is None or requirement.url:
+                acquired = self._acquire(parse_source((requirement and requirement.url) or text, environ=os.environ))
+                requirement = self._reference(acquired, requirement)
+                pin = _pin_of(acquired)
+                self._acquired[pin.key] = acquired
+                self.subjects.append(pin.key)
+                if requirement is None:
+                    loose.append(pin)
+            else:
+                self.subjects.append(project_of(requirement))
+            wanted += [requirement] if requirement else []
+        plan = self._complete(self._solve(wanted)) if wanted else Plan(requirements=(), pins=())
+        plan = replace(plan, pins=(*plan.pins, *loose), requirements=tuple(redact_text(text) for text in texts))
+        for text, key in zip(texts, self.subjects, strict=True):
+            if all(pin.key != key for pin in plan.pins):
+                raise UsageError(
+                    message=f"{redact_text(text)!r} does not apply here: its marker is false on this machine"
+                )
+        return plan
+
+    def plan_source(self, text: str, options: Mapping[str, Any]) -> Plan:
+        """Return the plan for one source with mount()'s own *options*. Raises RemoteWheelError."""
+        if Path(text).is_dir():
+            way = (
+                f"A folder of wheels is an index: require('PROJECT', index_url={text!r}). Archive a source tree first."
+            )
+            raise InvalidSource(source=text, reason="it is a folder", way_out=way)
+        source = parse_source(
+            _with_hostkey(text, options.get("hostkey")),
+            subdirectory=options.get("subdirectory") or "",
+            name=options.get("name") or "",
+            environ=os.environ,
+        )
+        stated = options.get("sha256")
+        acquired = self._acquire(source, parse_sha256(stated) if stated is not None else None)
+        requirement, pin = self._reference(acquired), _pin_of(acquired)
+        self._acquired[pin.key] = acquired
+        self.subjects.append(pin.key)
+        if requirement is None or options.get("deps") is False:
+            return Plan(requirements=(source.shown,), pins=(pin,))
+        return self._complete(self._solve([requirement]))
+
+    def plan_locked(self, plan: Plan) -> Plan:
+        """Take *plan* as it is; what it names is what nothing else of it needs."""
+        self.subjects += [pin.key for pin in plan.roots]
+        return plan
+
+    def acquired(self, pin: Pin) -> Acquired | None:
+        """Return the archive of a pin that came from a source, None for one of an index. Raises as Archives does."""
+        found = self._acquired.get(pin.key)
+        if found is None and pin.url and not pin.index and not pin.filename.endswith(".whl"):
+            lock = Locked(sha256=pin.digests.get("sha256", ""), commit=pin.commit, content_sha256=pin.content_sha256)
+            found = self._archives.locked(_source_of(pin), lock)
+            metadata = found.verified.metadata
+            name, version = (metadata.name, str(metadata.version)) if metadata else ("", "")
+            if (name, version) != (pin.name, pin.version or version):
+                said = f"{name} {version}".strip() or "no project that says its name"
+                raise InvalidMetadata(subject=pin.source, reason=f"it holds {said}, not {pin}")
+            self._acquired[pin.key] = found
+        return found
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+
+    def _acquire(self, source: Source, sha256: str | None = None) -> Acquired:
+        acquired = self._archives.source(source, sha256)
+        self._check_fits(acquired.verified)
+        if source.is_local:
+            self.local_files.append(source.url)
+        return acquired
+
+    def _reference(self, acquired: Acquired, asked: Requirement | None = None) -> Requirement | None:
+        """Return the direct reference (PEP 508) to what was acquired, None where it is of no project.
+
+        Raises InvalidMetadata where it is not the project that *asked* names.
+        """
+        metadata, source = acquired.verified.metadata, acquired.source
+        if asked and (metadata is None or metadata.name != project_of(asked)):
+            what = metadata.name if metadata else "no project that says its name"
+            raise InvalidMetadata(subject=source.shown, reason=f"it holds {what}, not {asked.name}")
+        if metadata is None:
+            return None
+        reference = asked or Requirement(metadata.name)
+        reference.url = Path(source.url).absolute().as_uri() if source.is_local else source.shown
+        return reference
+
+    def _check_fits(self, verified: Verified) -> None:
+        """Refuse a distribution of another platform or Python, which no index stood in front of."""
+        metadata, target = verified.metadata, self._target
+        needs = metadata.requires_python if metadata else None
+        is_other_python = needs is not None and not target.admits_python(needs)
+        if is_other_python or (verified.tags and target.rank(verified.tags) is None):
+            raise NoCompatibleWheel(
+                requirement=verified.filename,
+                wheels=(verified.filename,),
+                wheel_tags=tuple(sorted(str(tag) for tag in verified.tags)),
+                fitting_tags=target.best_tags,
+                reasons=(f"requires Python {needs}",) if is_other_python else (),
+            )
+
+    def _solve(self, requirements: Sequence[Requirement]) -> Plan:
+        settings = self._settings
+        policy = Policy(pre=settings.pre, prefer_installed=settings.prefer_installed, preferred=self._preferred)
+        rounds = settings.limits.resolver_rounds
+        with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
+            if settings.prefer_installed:
+                installed = self._make_catalog(pool, self._listings(), True)
+                try:
+                    return solve(requirements, installed, self._target, policy, max_rounds=rounds)
+                except ResolutionError:
+                    pass  # what is installed does not do: ask the indexes
+            catalog = self._make_catalog(pool, self._listings(), False)
+            plan = solve(requirements, catalog, self._target, policy, max_rounds=rounds)
+        self.fresh_until_s = catalog.fresh_until_s
+        self.planned_metadata = catalog.planned_metadata
+        pages = [Path(url2pathname(urlsplit(url).path)) for url in catalog.local_folders]
+        self.local_files += [str(folder / name) for folder in pages for name in ("", "index.json", "index.html")]
+        return plan
+
+    def _listings(self) -> dict[NormalizedName, Listing]:
+        """Return the listings of the projects that the user named by URL or path: exactly one release each."""
+        found = {}
+        for acquired in self._acquired.values():
+            if metadata := acquired.verified.metadata:
+                file = IndexFile(filename=acquired.source.filename, url=acquired.url)
+                found[metadata.name] = listing_of_one(metadata, file)
+        return found
+
+    def _complete(self, plan: Plan) -> Plan:
+        """Return *plan* with all that the archives tell of the pins that came from them."""
+        pins = [
+            replace(_pin_of(acquired), needs=pin.needs, wanted_by=pin.wanted_by)
+            if (acquired := self._acquired.get(pin.key))
+            else pin
+            for pin in plan.pins
+        ]
+        return replace(plan, pins=tuple(pins))
+
+
+def _pin_of(acquired: Acquired) -> Pin:
+    source, verified = acquired.source, acquired.verified
+    metadata, repository = verified.metadata, source.repository
+    return Pin(
+        name=metadata.name if metadata else "",
+        version=str(metadata.version) if metadata else "",
+        filename=source.filename,
+        url=os.path.abspath(source.url) if source.is_local else acquired.url,
+        digests={"sha256": verified.sha256},
+        size_bytes=acquired.size_bytes,
+        requires_python=str(metadata.requires_python or "") if metadata else "",
+        repository=repository.url if repository else "",
+        revision=repository.ref if repository else "",
+        commit=acquired.commit,
+        content_sha256=verified.content_sha256 if repository else "",
+        subdirectory=source.subdirectory,
+        wanted_by=(("you", source.shown),),
+    )
+
+
+def _source_of(pin: Pin) -> Source:
+    """Return the source that a pin was made from, at the revision that was asked for."""
+    source = parse_source(pin.url, subdirectory=pin.subdirectory, name=_module_name(pin), environ=os.environ)
+    if source.repository:
+        return replace(source, repository=replace(source.repository, ref=pin.revision))
+    return source
+
+
+def _module_name(pin: Pin) -> str:
+    return pin.filename.removesuffix(".py") if pin.filename.endswith(".py") else ""
+
+
+def _with_hostkey(text: str, hostkey: str | None) -> str:
+    """Return the source's text with the fingerprint that was given beside it."""
+    return f"{text}{'&' if '#' in text else '#'}hostkey={hostkey}" if hostkey else text

@@ -1,0 +1,203 @@
+"""Plans as pylock.toml (PEP 751), and back: the exact files for one environment, each with its hash.
+
+What the standard has no field for stands in ``[packages.tool.remote-wheel]``, which other tools ignore.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+import tomli_w
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from remote_wheel.errors import InvalidLock
+from remote_wheel.index.target import Target
+from remote_wheel.resolution.plan import Pin, Plan
+from remote_wheel.spec.digest import is_strong, known_digests
+
+if TYPE_CHECKING:
+    from packaging.markers import Environment
+
+_TOOL: Final = "remote-wheel"
+_ENVIRONMENT: Final = ("implementation_name", "python_version", "sys_platform", "platform_machine")
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def parse_pylock(text: str, target: Target, *, shown: str, locate: Callable[[str], str]) -> Plan:
+    """Return what a lock file has for *target*. *shown* names the file, *locate* finds a path that it states.
+
+    Raises InvalidLock.
+    """
+    try:
+        lock = Pylock.from_dict(tomllib.loads(text))
+        environment = cast("Environment", target.environment)
+        chosen = list(lock.select(environment=environment, tags=list(target.tag_ranks)))
+    except (
+        tomllib.TOMLDecodeError,
+        PylockValidationError,
+        PylockUnsupportedVersionError,
+        PylockSelectError,
+        RecursionError,
+    ) as error:
+        raise InvalidLock(lock=shown, reason=str(error)) from error
+    pins = [_pin_of(package, file, shown, locate) for package, file in chosen]
+    names = {pin.name for pin in pins}
+    needs: dict[str, tuple[str, ...]] = {package.name: tuple(_needed(package, names)) for package, _ in chosen}
+    needed = {name for each in needs.values() for name in each}
+    complete = (
+        replace(
+            pin,
+            needs=needs.get(pin.name, ()),
+            wanted_by=() if pin.name in needed else (("you", f"{pin.name or pin.filename} (locked)"),),
+        )
+        for pin in pins
+    )
+    return Plan(requirements=tuple(p.key for p in pins if p.name not in needed), pins=tuple(complete))
+
+
+def _needed(package: Package, names: set[str]) -> Iterator[str]:
+    for dependency in package.dependencies or ():
+        name = str(dependency.get("name", ""))
+        if name in names and name != package.name:
+            yield name
+
+
+_File = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
+
+
+def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], str]) -> Pin:
+    tool = (package.tool or {}).get(_TOOL, {})
+    version = str(package.version) if package.version is not None else ""
+    if isinstance(file, PackageDirectory):
+        raise InvalidLock(lock=shown, reason=f"{package.name} is a folder ({file.path}), and folders are not mounted")
+    if isinstance(file, PackageVcs):
+        return _pin_of_repository(package, file, tool, shown)
+    digests = known_digests(file.hashes)
+    if not is_strong(digests):
+        raise InvalidLock(lock=shown, reason=f"{package.name} has no SHA-256 or better")
+    url = file.url or locate(file.path or "")
+    filename = _filename_of(file, url)
+    if filename.endswith(".whl"):
+        name, wheel_version, *_ = parse_wheel_filename(filename)
+        if name != package.name or (version and wheel_version != Version(version)):
+            raise InvalidLock(lock=shown, reason=f"{package.name} {version} is locked to {filename}")
+        version = str(wheel_version)
+    return Pin(
+        name="" if "file" in tool else package.name,
+        version=version,
+        filename=str(tool.get("file", filename)),
+        url=url,
+        digests=digests,
+        size_bytes=file.size,
+        upload_time=file.upload_time.isoformat() if file.upload_time else "",
+        index=package.index or "",
+        subdirectory=getattr(file, "subdirectory", None) or "",
+    )
+
+
+def _filename_of(file: PackageArchive | PackageWheel | PackageSdist, url: str) -> str:
+    if isinstance(file, PackageArchive):
+        path = urlsplit(url).path if "://" in url else url.replace("\\", "/")
+        return unquote(path.rpartition("/")[2])
+    return file.filename
+
+
+def _pin_of_repository(package: Package, file: PackageVcs, tool: Mapping[str, Any], shown: str) -> Pin:
+    if file.type != "git" or not file.url:
+        raise InvalidLock(lock=shown, reason=f"{package.name} comes from {file.type}, of which no archive can be had")
+    return Pin(
+        name=package.name,
+        version=str(package.version or ""),
+        filename=f"{package.name}-{file.commit_id}.zip",
+        url=str(tool.get("archive") or f"git+{file.url.removeprefix('git+')}@{file.commit_id}"),
+        digests={"sha256": str(tool["sha256"])} if "sha256" in tool else {},
+        repository=file.url,
+        revision=file.requested_revision or "",
+        commit=file.commit_id,
+        content_sha256=str(tool.get("content-sha256", "")),
+        subdirectory=file.subdirectory or "",
+    )
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def dump_pylock(plan: Plan, target: Target, *, locate: Callable[[str], str]) -> str:
+    """Return *plan* as a lock file for *target*; the same plan gives the same text. *locate* writes a local path.
+
+    Every pin must have a strong digest, and none be of an installed distribution: who calls has seen to both.
+    """
+    marker = " and ".join(f'{name} == "{target.environment[name]}"' for name in _ENVIRONMENT)
+    packages = [_package_of(pin, locate) for pin in sorted(plan.pins, key=lambda pin: (pin.name, pin.filename))]
+    lock = {
+        "lock-version": "1.0",
+        "environments": [marker],
+        "requires-python": f">={target.environment['python_version']}",
+        "created-by": _TOOL,
+        "packages": packages,
+    }
+    Pylock.from_dict(lock).validate()  # a programming error if it raises
+    return tomli_w.dumps(lock)
+
+
+def _package_of(pin: Pin, locate: Callable[[str], str]) -> dict[str, Any]:
+    place = {"url": pin.url} if "://" in pin.url and not pin.url.startswith("file:") else {"path": locate(pin.url)}
+    hashes = {name: pin.digests[name] for name in sorted(pin.digests)}
+    sizes = {"upload-time": _time(pin.upload_time), "size": pin.size_bytes}
+    file = {**place, **{key: value for key, value in sizes.items() if value is not None}, "hashes": hashes}
+    package: dict[str, Any] = {"name": pin.name or canonicalize_name(pin.filename.rpartition(".")[0])}
+    if pin.version:
+        package["version"] = pin.version
+    if pin.requires_python:
+        package["requires-python"] = pin.requires_python
+    if pin.needs:
+        package["dependencies"] = [{"name": name} for name in sorted(pin.needs)]
+    if pin.index:
+        package["index"] = pin.index
+        package["wheels"] = [{"name": pin.filename, **file}]
+    elif pin.commit:
+        package["vcs"] = _without_empty(
+            {
+                "type": "git",
+                "url": pin.repository,
+                "requested-revision": pin.revision,
+                "commit-id": pin.commit,
+                "subdirectory": pin.subdirectory,
+            }
+        )
+        own = {"archive": pin.url, "sha256": pin.digests["sha256"], "content-sha256": pin.content_sha256}
+        package["tool"] = {_TOOL: own}
+    else:
+        package["archive"] = _without_empty({**file, "subdirectory": pin.subdirectory})
+        if not pin.name:
+            package["tool"] = {_TOOL: {"file": pin.filename}}  # it says no name of its own
+    return package
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # an index may leave it out or write what it likes; a lock does without
+        return None
+
+
+def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value != ""}
