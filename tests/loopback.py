@@ -44,6 +44,7 @@ class LoopbackIndex:
     files: dict[str, list[IndexedFile]] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)  # path → content
     statuses: dict[str, int] = field(default_factory=dict)  # path → status answered instead
+    status_body: bytes = b""  # what comes with it
     redirects: dict[str, str] = field(default_factory=dict)  # path → Location
     cut: dict[str, int] = field(default_factory=dict)  # path → bytes after which the connection is closed
     hang_s: float = 0.0
@@ -163,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path in self.index.redirects:
             return self._send(302, b"", {"Location": self.index.redirects[path]})
         if path in self.index.statuses:
-            return self._send(self.index.statuses[path], b"", {})
+            return self._send(self.index.statuses[path], self.index.status_body, {})
         return self._answer_file(path)
 
     def _answer_file(self, path: str) -> None:

@@ -157,7 +157,7 @@ def test_conflicts_are_explained(graph: Graph, requirements: tuple[str, ...], ex
 
 def test_a_plan_survives_its_json() -> None:
     plan = plan_of({"a": {"1": ["b"]}, "b": {"1": []}}, "a")
-    assert plan_from_json(plan_to_json(plan)) == plan
+    assert plan_from_json(plan_to_json(plan), Plan) == plan
 
 
 # --- against brute force ---------------------------------------------------------------------------------------

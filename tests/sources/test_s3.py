@@ -7,18 +7,10 @@ import pytest
 
 from fixtures.wheels import make_wheel, make_zip
 from tests.conftest import Python
-from tests.loopback import LoopbackIndex
-from tests.servers.s3 import SECRET_KEY, Bucket
+from tests.loopback import LoopbackIndex, serve
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, Bucket
+from tests.sources.conftest import Mounting
 
-CATCH = """
-import remote_wheel
-def caught(call, *args, **options):
-    try:
-        call(*args, **options)
-    except remote_wheel.RemoteWheelError as error:
-        return f"{type(error).__name__}: {error} | {error.hint}"
-    return "nothing"
-"""
 SQUARE = b"def square(x):\n    return x * x\n"
 
 
@@ -47,17 +39,15 @@ def test_a_wheel_with_dependencies_and_offline_afterwards(bucket: Bucket, index:
     assert python(direct).stdout == "from_bucket\n"
 
 
-def test_a_version_of_an_object(bucket: Bucket, python: Python) -> None:
+def test_a_version_of_an_object(bucket: Bucket, mounting: Mounting) -> None:
     bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     try:
         first = bucket.put("versioned/thing.py", b"V = 1\n")
         bucket.put("versioned/thing.py", b"V = 2\n")
         assert first
         url = bucket.url(f"versioned/thing.py?versionId={first}")
-        code = f"import remote_wheel; m = remote_wheel.mount({url!r}); print(m.import_module().V, m.source)"
-        assert python(code).stdout.strip() == f"1 {url}"
-        wrong = CATCH + f"print(caught(remote_wheel.mount, {bucket.url('versioned/thing.py?versionId=0000')!r}))"
-        assert python(wrong).stdout.startswith("NotFound:")
+        assert mounting.value(url, "m.V, mount.source") == f"1 {url}"
+        assert mounting.error(bucket.url("versioned/thing.py?versionId=0000")).startswith("NotFound:")
     finally:
         bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Suspended"})
 
@@ -84,7 +74,7 @@ def test_an_unchanged_object_is_not_sent_again(bucket: Bucket, python: Python) -
     assert python(watch).stdout.split() == ["200", "22"]
 
 
-def test_a_simple_index_and_a_flat_folder_in_a_bucket(bucket: Bucket, python: Python) -> None:
+def test_a_simple_index_and_a_flat_folder_in_a_bucket(bucket: Bucket, python: Python, requiring: Mounting) -> None:
     for name, requires in (("alpha", ["beta>=1"]), ("beta", [])):
         filename, data = make_wheel(name, "1.0", requires=requires)
         bucket.put(f"flat/{filename}", data)
@@ -106,8 +96,8 @@ def test_a_simple_index_and_a_flat_folder_in_a_bucket(bucket: Bucket, python: Py
     for folder in ("simple", "flat/"):
         done = python(offline.format(bucket.url(folder)), REMOTE_WHEEL_CACHE_DIR=f"cache-{folder.strip('/')}")
         assert done.stdout == "ok\n"
-    missing = CATCH + f"print(caught(remote_wheel.require, 'gamma', index_url={bucket.url('flat')!r}))"
-    assert python(missing).stdout.startswith("ProjectNotFound: project 'gamma' was not found on s3://")
+    with_index = f"index_url={bucket.url('flat')!r}"
+    assert requiring.error("gamma", with_index).startswith("ProjectNotFound: project 'gamma' was not found on s3://")
 
 
 def test_metadata_is_read_by_ranges(bucket: Bucket, python: Python) -> None:
@@ -157,18 +147,56 @@ def test_a_presigned_url_needs_nothing_and_stays_secret(bucket: Bucket, python: 
         ("probe.py", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "NetworkError: "),
     ],
 )
-def test_what_goes_wrong_is_said(bucket: Bucket, python: Python, key: str, environ: dict[str, str], said: str) -> None:
+def test_what_goes_wrong_is_said(
+    bucket: Bucket, mounting: Mounting, key: str, environ: dict[str, str], said: str
+) -> None:
     bucket.put("probe.py", b"V = 1\n")
     url = key if key.startswith("s3:") else bucket.url(key)
-    done = python(CATCH + f"print(caught(remote_wheel.mount, {url!r}))", AWS_MAX_ATTEMPTS="1", **environ)
-    assert said in done.stdout
-    assert not any(secret in done.stdout for secret in (SECRET_KEY, "not-the-secret"))
+    shown = mounting.error(url, AWS_MAX_ATTEMPTS="1", **environ)
+    assert said in shown
+    assert not any(secret in shown for secret in (SECRET_KEY, "not-the-secret"))
 
 
-def test_hashes_hold_objects_too(bucket: Bucket, python: Python) -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (400, "ExpiredToken", "AccessDenied: can't fetch s3://shelf/x.py: the credentials have expired (ExpiredToken)"),
+        (400, "InvalidToken", "the session token is not valid"),
+        (403, "RequestTimeTooSkewed", "this machine's clock is wrong"),
+        (
+            301,
+            "PermanentRedirect",
+            "the bucket is in another region than 'us-east-1' (PermanentRedirect); set AWS_REGION",
+        ),
+        (400, "AuthorizationHeaderMalformed", "the bucket is in another region than 'us-east-1'"),
+        (503, "SlowDown", "ServerError: can't fetch s3://shelf/x.py: S3 answers SlowDown"),
+    ],
+)
+def test_what_only_the_real_one_answers(mounting: Mounting, status: int, code: str, said: str) -> None:
+    """Answers as Amazon documents them (S3 API Reference, Error Responses), which SeaweedFS never gives."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    with serve(LoopbackIndex(statuses={"/shelf/x.py": status}, status_body=body)) as server:
+        place = Bucket(server.root.rstrip("/"))
+        shown = mounting.error("s3://shelf/x.py", AWS_MAX_ATTEMPTS="1", **place.environ)
+    assert said in shown
+
+
+def test_the_credential_chain(bucket: Bucket, mounting: Mounting, tmp_path: Path) -> None:
+    """Of boto3's own sources, those of its files; the variables have been used all along."""
+    bucket.put("chain/tool.py", b"V = 1\n")
+    folder = tmp_path / "home" / ".aws"
+    folder.mkdir()
+    (folder / "credentials").write_text(
+        f"[gardener]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    )
+    (folder / "config").write_text(f"[profile gardener]\nregion = us-east-1\nendpoint_url = {bucket.endpoint}\n")
+    nothing = dict.fromkeys(bucket.environ, "")
+    assert mounting.value(bucket.url("chain/tool.py"), "m.V", **{**nothing, "AWS_PROFILE": "gardener"}) == "1"
+
+
+def test_hashes_hold_objects_too(bucket: Bucket, mounting: Mounting) -> None:
     bucket.put("held/tool.py", b"V = 1\n")
-    url = bucket.url("held/tool.py") + "#sha256=" + "0" * 64
-    assert python(CATCH + f"print(caught(remote_wheel.mount, {url!r}))").stdout.startswith("DigestMismatch")
+    assert mounting.error(bucket.url("held/tool.py") + "#sha256=" + "0" * 64).startswith("DigestMismatch")
 
 
 def test_zip_and_tree(bucket: Bucket, python: Python) -> None:
@@ -181,8 +209,7 @@ def test_zip_and_tree(bucket: Bucket, python: Python) -> None:
     assert python(code).stdout.split() == ["5", "6"]
 
 
-def test_without_boto3_the_extra_is_named(python: Python, tmp_path: Path) -> None:
+def test_without_boto3_the_extra_is_named(mounting: Mounting, tmp_path: Path) -> None:
     (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError(\"No module named 'boto3'\", name='boto3')\n")
-    code = CATCH + "print(caught(remote_wheel.mount, 's3://bucket/x.whl'))"
-    done = python(code, PYTHONPATH=str(tmp_path))
-    assert "s3:// needs boto3: pip install 'remote-wheel[s3]'" in done.stdout
+    said = mounting.error("s3://bucket/x.whl", PYTHONPATH=str(tmp_path))
+    assert "s3:// needs boto3: pip install 'remote-wheel[s3]'" in said

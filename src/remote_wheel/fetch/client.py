@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from remote_wheel.errors import InsecureTransport, NotCached, NotFound
+from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound
 from remote_wheel.fetch.filesystems import FilesystemTransport
 from remote_wheel.fetch.http import HttpTransport, is_secure_enough
 from remote_wheel.fetch.local import LocalTransport
@@ -83,6 +83,9 @@ class Client:
         parts = urlsplit(url)
         if self._is_offline and parts.scheme != "file":
             raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
+        if "=***" in parts.query:
+            reason = "this URL comes from a lock or plan, which keeps no secret; mount it by its full URL"
+            raise AccessDenied(url=redact(url), reason=reason)
         if not (is_held_by_hash or is_secure_enough(url)):
             reason = f"it is plain {parts.scheme}, which anyone on the way can change"
             raise InsecureTransport(url=redact(url), reason=reason)

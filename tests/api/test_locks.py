@@ -1,0 +1,335 @@
+"""Lock files: written, read from any tool, mounted from the bytes that were checked."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.wheels import make_wheel, make_zip
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+from tests.servers.forge import Forge
+from tests.servers.s3 import Bucket
+from tests.servers.ssh import SshServer
+
+CATCH = """
+import remote_wheel
+def caught(call, *args, **options):
+    try:
+        call(*args, **options)
+    except remote_wheel.RemoteWheelError as error:
+        return f"{type(error).__name__}: {error} | {error.hint}"
+    return "nothing"
+"""
+
+
+@pytest.fixture
+def garden(index: LoopbackIndex) -> LoopbackIndex:
+    index.add("garden", "1.0", {"garden.py": "import soil\nV = 1\n"}, requires=["soil>=1"], requires_python=">=3.8")
+    index.add("soil", "1.0")
+    index.add("soil", "2.0", {"soil.py": "V = 2\n"})
+    return index
+
+
+def packages(path: Path) -> dict[str, dict[str, Any]]:
+    lock = tomllib.loads(path.read_text("utf-8"))
+    return {package["name"]: package for package in lock["packages"]}
+
+
+def test_a_lock_names_files_hashes_and_the_environment(
+    garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path
+) -> None:
+    assert remote_wheel("lock", "garden").stdout == ""
+    written = (tmp_path / "pylock.toml").read_text("utf-8")
+    lock = tomllib.loads(written)
+    assert lock["lock-version"] == "1.0"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f'python_version == "{version}"' in lock["environments"][0]
+    assert lock["requires-python"] == f">={version}"
+    (wheel,) = packages(tmp_path / "pylock.toml")["garden"]["wheels"]
+    (file,) = garden.files["garden"]
+    assert wheel["url"] == garden.file_url(file)
+    assert wheel["size"] == len(file.data)
+    assert wheel["hashes"].keys() == {"sha256"}
+    assert packages(tmp_path / "pylock.toml")["garden"]["dependencies"] == [{"name": "soil"}]
+    assert packages(tmp_path / "pylock.toml")["garden"]["index"] == garden.url
+    assert remote_wheel("lock", "garden", "-o", "-").stdout == written, "the same again, byte by byte"
+    assert garden.wheels() == 0, "the index stated all that a lock needs"
+
+
+def test_a_lock_is_mounted_without_resolving(
+    garden: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path
+) -> None:
+    remote_wheel("lock", "garden", "soil<2")
+    garden.add("soil", "1.9")
+    garden.requests.clear()
+    code = """
+        import remote_wheel
+        plan = remote_wheel.load_lock("pylock.toml")
+        print([str(pin) for pin in plan.pins], plan.size_bytes > 0)
+        print(plan.tree())
+        with plan.mount(cache_dir="other-cache") as mount:
+            import garden, soil
+            print(mount.modules, mount.import_module().V, soil.__version__)
+            print(remote_wheel.explain("soil").splitlines()[0])
+    """
+    assert python(code).stdout.splitlines() == [
+        "['garden 1.0', 'soil 1.0'] True",
+        "garden 1.0",
+        "└── soil 1.0",
+        "('garden',) 1 1.0",
+        "soil 1.0",
+    ]
+    assert garden.pages() == 0
+    assert garden.wheels() == 2
+    run = ("run", "--lock", "pylock.toml", "--cache-dir", "other-cache", "-c", "import soil; print(soil.__version__)")
+    garden.requests.clear()
+    assert remote_wheel(*run).stdout == "1.0\n"
+    assert remote_wheel(*run, REMOTE_WHEEL_OFFLINE="1").stdout == "1.0\n"
+    assert garden.requests == []
+
+
+def test_a_plan_can_be_mounted_and_locked(garden: LoopbackIndex, python: Python) -> None:
+    code = """
+        import remote_wheel
+        plan = remote_wheel.resolve("garden", prefer_installed=False)
+        text = plan.to_pylock()
+        mount = plan.mount()
+        import garden
+        print(text.count("[[packages]]"), mount.import_module() is garden, mount.distribution.version)
+        mount.unmount()
+        try:
+            import soil
+        except ModuleNotFoundError as error:
+            print(error)
+    """
+    assert python(code).stdout.splitlines() == ["2 True 1.0", "No module named 'soil'"]
+
+
+def test_an_index_without_hashes_has_its_wheels_fetched_for_the_lock(
+    garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path
+) -> None:
+    garden.has_hashes = garden.has_metadata = False
+    remote_wheel("lock", "garden")
+    assert all(package["wheels"][0]["hashes"]["sha256"] for package in packages(tmp_path / "pylock.toml").values())
+    garden.files["soil"][1].data = make_wheel("soil", "2.0", {"soil.py": "V = 'changed'\n"})[1]
+    done = remote_wheel("run", "--lock", "pylock.toml", "--cache-dir", "other", "-c", "import soil", expect=2)
+    assert "soil-2.0-py3-none-any.whl is not what" in done.stderr
+
+
+def test_a_plan_of_installed_distributions_can_not_be_locked(index: LoopbackIndex, python: Python) -> None:
+    code = f"{CATCH}\nprint(caught(remote_wheel.resolve('packaging').to_pylock))"
+    said = python(code).stdout
+    assert said.startswith("UsageError: a lock names files, and this plan relies on what is installed: packaging")
+    assert "prefer_installed=False" in said
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+PROJECT = '[project]\nname = "shed"\nversion = "3.0"\ndependencies = ["soil"]\n'
+
+
+@pytest.fixture
+def shed(garden: LoopbackIndex, forge: Forge) -> Forge:
+    forge.commit("green/shed", {"pyproject.toml": PROJECT, "shed/__init__.py": "V = 1\n"}, tag="v3")
+    return forge
+
+
+def _run(remote_wheel: Python, code: str = "import shed; print(shed.V)", *more: str, expect: int = 0) -> str:
+    done = remote_wheel("run", "--lock", "pylock.toml", "--cache-dir", "other", *more, "-c", code, expect=expect)
+    return done.stdout if expect == 0 else done.stderr
+
+
+def test_a_repository_is_locked_to_its_commit_and_content(shed: Forge, remote_wheel: Python, tmp_path: Path) -> None:
+    commit = shed.git("green/shed", "rev-parse", "HEAD")
+    remote_wheel("lock", "github:green/shed@v3")
+    locked = packages(tmp_path / "pylock.toml")
+    vcs = {"type": "git", "url": f"{shed.url}/green/shed", "requested-revision": "v3", "commit-id": commit}
+    assert locked["shed"]["vcs"] == vcs
+    assert locked["shed"]["tool"]["remote-wheel"].keys() == {"archive", "sha256", "content-sha256"}
+    assert "wheels" in locked["soil"]
+    assert _run(remote_wheel) == "1\n"
+    assert _run(remote_wheel, "import shed; print(shed.V)", "--offline") == "1\n"
+
+
+def test_a_repository_packed_anew_is_the_same(shed: Forge, remote_wheel: Python) -> None:
+    remote_wheel("lock", "shed @ github:green/shed@v3")
+    shed.compression = 1
+    assert _run(remote_wheel) == "1\n"
+
+
+def test_a_moved_tag_is_an_error_and_a_moved_branch_is_not(shed: Forge, remote_wheel: Python, tmp_path: Path) -> None:
+    old = shed.git("green/shed", "rev-parse", "HEAD")
+    remote_wheel("lock", "github:green/shed@v3")
+    remote_wheel("lock", "github:green/shed@main", "-o", "pylock.branch.toml")
+    new = shed.commit("green/shed", {"shed/__init__.py": "V = 2\n"}, tag="v3")
+    said = _run(remote_wheel, expect=2)
+    assert f"tag 'v3' was commit {old} when locked, and is {new} now" in said
+    assert "try: Find out why it was moved." in said
+    shutil.copy(tmp_path / "pylock.branch.toml", tmp_path / "pylock.toml")
+    assert _run(remote_wheel) == "1\n"
+    remote_wheel("lock", "github:green/shed@v3", "--refresh")
+    assert _run(remote_wheel) == "2\n"
+
+
+def test_another_content_of_the_commit_is_an_error(shed: Forge, remote_wheel: Python, tmp_path: Path) -> None:
+    """Whoever controls the server can't change what was locked."""
+    remote_wheel("lock", "github:green/shed@v3")
+    lock = (tmp_path / "pylock.toml").read_text("utf-8")
+    tool = packages(tmp_path / "pylock.toml")["shed"]["tool"]["remote-wheel"]
+    other = lock.replace(tool["content-sha256"], "0" * 64).replace(tool["sha256"], "1" * 64)
+    (tmp_path / "pylock.toml").write_text(other, "utf-8")
+    said = _run(remote_wheel, expect=2)
+    assert "is not what the lock promised" in said
+
+
+def test_archives_and_modules_of_every_kind(
+    garden: LoopbackIndex, bucket: Bucket, ssh: SshServer, remote_wheel: Python, tmp_path: Path
+) -> None:
+    filename, wheel = make_wheel("rake", "1.0", {"rake.py": "V = 'rake'\n"}, requires=["soil"])
+    tree = make_zip({"t/pyproject.toml": PROJECT.replace("shed", "spade"), "t/spade/__init__.py": "V = 'spade'\n"})
+    bucket.put(f"locks/{filename}", wheel)
+    ssh.put("locks/spade.zip", tree)
+    bucket.put("locks/hoe.py", b"V = 'hoe'\n")
+    ssh.put("locks/fork_tool.py", b"V = 'fork'\n")
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "pick.py").write_text("V = 'pick'\n")
+    garden.extra["/files/mower.py"] = b"V = 'mower'\n"
+    sources = (
+        bucket.url(f"locks/{filename}"),
+        ssh.url("locks/spade.zip"),
+        bucket.url("locks/hoe.py"),
+        ssh.url("locks/fork_tool.py"),
+        "./local/pick.py",
+        f"{garden.root}files/mower.py",
+    )
+    remote_wheel("lock", *sources)
+    locked = packages(tmp_path / "pylock.toml")
+    assert set(locked) == {"rake", "spade", "hoe", "fork-tool", "pick", "mower", "soil"}
+    assert locked["pick"]["archive"]["path"] == "local/pick.py"
+    assert all("sha256" in package["archive"]["hashes"] for name, package in locked.items() if name != "soil")
+    code = (
+        "import rake, spade, hoe, fork_tool, pick, mower; print(rake.V, spade.V, hoe.V, fork_tool.V, pick.V, mower.V)"
+    )
+    for more in ((), ("--offline",)):
+        assert _run(remote_wheel, code, *more) == "rake spade hoe fork pick mower\n"
+    bucket.put("locks/hoe.py", b"V = 'another hoe'\n")
+    said = remote_wheel("run", "--lock", "pylock.toml", "--cache-dir", "third", "-c", "", expect=2).stderr
+    assert "DigestMismatch" in said or "hoe.py is not what" in said
+
+
+def test_sources_stand_among_requirements(
+    garden: LoopbackIndex, python: Python, remote_wheel: Python, tmp_path: Path
+) -> None:
+    filename, data = make_wheel("rake", "1.0", {"rake.py": "V = 'rake'\n"}, requires=["soil"])
+    (tmp_path / filename).write_bytes(data)
+    (tmp_path / "hoe.py").write_text("V = 'hoe'\n")
+    code = f"""
+        import remote_wheel
+        rake, garden, hoe = remote_wheel.require({filename!r}, "garden", "./hoe.py")
+        print(rake.V, garden.V, hoe.V)
+        print(remote_wheel.resolve("./{filename}").tree())
+    """
+    assert python(code).stdout.splitlines() == ["rake 1 hoe", "rake 1.0", "└── soil 2.0"]
+    done = remote_wheel("run", "--with", f"./{filename}", "-c", "import rake, soil; print(rake.V)")
+    assert done.stdout == "rake\n"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = f"import os; os.chdir('elsewhere')\n{CATCH}\nprint(caught(remote_wheel.require, './{filename}'))"
+    assert "InvalidSource" in python(code).stdout, "the same text means another file there"
+
+
+# --- what can't be used ----------------------------------------------------------------------------------------------
+
+ENTRY = '[[packages]]\nname = "garden"\nversion = "1.0"\n'
+WHEEL = '[[packages.wheels]]\nname = "{}"\nurl = "https://index.example/{}"\n[packages.wheels.hashes]\n{}\n'
+GOOD = WHEEL.format("garden-1.0-py3-none-any.whl", "garden-1.0-py3-none-any.whl", f'sha256 = "{"0" * 64}"')
+
+ARCHIVE = f"""[packages.archive]
+url = "https://index.example/{{}}-py3-none-any.whl"
+hashes = {{{{ sha256 = "{"0" * 64}" }}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no toml", "the lock file pylock.toml can't be used: "),
+        ('lock-version = "1.0"\n', "created-by"),
+        ('lock-version = "9.0"\ncreated-by = "x"\npackages = []\n', "9.0"),
+        ('requires-python = ">=4"\n', "does not satisfy the Python version"),
+        ("environments = [\"sys_platform == 'amiga'\"]\n", "does not satisfy any of the environments"),
+        (ENTRY + GOOD.replace("any.whl", "amiga.whl").replace("none", "none"), "No wheel found matching"),
+        (ENTRY + WHEEL.format("garden-1.0-py3-none-any.whl", "x", 'md5 = "00"'), "garden has no SHA-256 or better"),
+        (ENTRY + GOOD.replace("garden-1.0", "weeds-1.0"), "'weeds-1.0-py3-none-any.whl' is not consistent"),
+        (ENTRY + ARCHIVE.format("weeds-1.0"), "garden 1.0 is locked to weeds-1.0-py3-none-any.whl"),
+        (ENTRY + ARCHIVE.format("garden-2.0"), "garden 1.0 is locked to garden-2.0-py3-none-any.whl"),
+        (ENTRY + '[packages.directory]\npath = "."\n', "garden is a folder"),
+        (ENTRY + '[packages.vcs]\ntype = "hg"\nurl = "https://h/x"\ncommit-id = "0"\n', "comes from hg"),
+    ],
+)
+def test_a_lock_that_can_not_be_used_says_why(
+    index: LoopbackIndex, remote_wheel: Python, tmp_path: Path, text: str, reason: str
+) -> None:
+    head = "" if "lock-version" in text or "toml" in text else 'lock-version = "1.0"\ncreated-by = "x"\n'
+    tail = "packages = []\n" if head and "[[packages]]" not in text else ""
+    (tmp_path / "pylock.toml").write_text(f"{head}{tail}{text}" if tail else f"{head}{text}")
+    done = remote_wheel("run", "--lock", "pylock.toml", "-c", "", expect=2)
+    assert done.stderr.startswith("error: the lock file pylock.toml can't be used: ")
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_lock_that_is_not_there(remote_wheel: Python, tmp_path: Path) -> None:
+    done = remote_wheel("run", "--lock", "nothing.toml", "-c", "", expect=2)
+    assert "the lock file nothing.toml can't be used: No such file" in done.stderr
+    done = remote_wheel("lock", "x", "-o", "no/folder/pylock.toml", "--index-url", str(tmp_path), expect=2)
+    assert "Traceback" not in done.stderr
+
+
+# --- other tools -----------------------------------------------------------------------------------------------------
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+def _tool(*command: str, cwd: Path) -> str:
+    environ = {**os.environ, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(cwd / "uv")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environ, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_ours_is_installed_by_uv_and_pip(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    remote_wheel("lock", "garden")
+    uv, pip = str(SCRIPTS / "uv"), [sys.executable, "-m", "pip"]
+    options = ["--preview-features", "pylock", "--default-index", garden.url, "--python", sys.executable]
+    _tool(uv, "pip", "sync", "pylock.toml", "--target", "by-uv", *options, cwd=tmp_path)
+    _tool(*pip, "install", "-q", "-r", "pylock.toml", "--target", "by-pip", "-i", garden.url, cwd=tmp_path)
+    for folder in ("by-uv", "by-pip"):
+        assert (tmp_path / folder / "garden.py").is_file()
+        assert (tmp_path / folder / "soil-2.0.dist-info").is_dir()
+
+
+def test_theirs_are_mounted(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    (tmp_path / "requirements.in").write_text("garden\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "app"\nversion = "0"\nrequires-python = ">=3.11"\ndependencies = ["garden"]\n'
+    )
+    uv, index = str(SCRIPTS / "uv"), ["--default-index", garden.url]
+    compiled = ["pip", "compile", "requirements.in", "--format", "pylock.toml", "-o", "pylock.compiled.toml"]
+    _tool(uv, *compiled, *index, "--python", sys.executable, cwd=tmp_path)
+    exported = ["export", "--format", "pylock.toml", "--no-emit-project", "-o", "pylock.exported.toml"]
+    _tool(uv, *exported, *index, "--python", sys.executable, cwd=tmp_path)
+    _tool(
+        *(sys.executable, "-m", "pip", "lock", "-q", "garden", "-o", "pylock.pip.toml", "-i", garden.url), cwd=tmp_path
+    )
+    for name in ("compiled", "exported", "pip"):
+        command = ("run", "--lock", f"pylock.{name}.toml", "--cache-dir", name)
+        done = remote_wheel(*command, "-c", "import garden, soil; print(garden.V, soil.V)")
+        assert done.stdout == "1 2\n", name
