@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -168,7 +169,7 @@ def test_the_configuration_of_ssh(ssh: SshServer, mounting: Mounting, tmp_path: 
     assert mounting.value(url, "m.V, mount.source", USER="nobody-at-all") == f"1 {url}"
 
 
-def test_a_jump_host(ssh: SshServer, mounting: Mounting, tmp_path: Path) -> None:
+def test_a_jump_host_and_a_proxy_command(ssh: SshServer, mounting: Mounting, tmp_path: Path) -> None:
     ssh.put("x.py", b"V = 1\n")
     (tmp_path / "home" / ".ssh" / "config").write_text(
         f"Host inner\n  HostName 127.0.0.1\n  Port {ssh.port}\n  ProxyJump 127.0.0.1:{ssh.port}\n"
@@ -177,6 +178,9 @@ def test_a_jump_host(ssh: SshServer, mounting: Mounting, tmp_path: Path) -> None
     before = ssh.connections()
     assert mounting.value(f"sftp://inner{ssh.root}/x.py", "m.V") == "1"
     assert ssh.connections() - before == 2
+    if not shutil.which("nc"):
+        pytest.skip("NOT TESTED: no nc here for a ProxyCommand (Debian: netcat-openbsd)")
+    assert mounting.value(f"sftp://piped{ssh.root}/x.py", "m.V") == "1"
 
 
 def test_an_agent(ssh: SshServer, mounting: Mounting, tmp_path: Path) -> None:
