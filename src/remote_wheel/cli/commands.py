@@ -68,7 +68,8 @@ def _add_run(commands: Any) -> None:
         "run",
         help="run a program with requirements mounted",
         description="Run a program with requirements mounted; its exit code is passed through.",
-        usage="remote-wheel run [--with REQ]… [--lock FILE] [OPTIONS] (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
+        usage="remote-wheel run [--with REQ]… [--lock FILE] [OPTIONS]"
+        " (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
     )
     parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
     parser.add_argument("--lock", metavar="FILE", help="mount what this lock file has, nothing resolved")
