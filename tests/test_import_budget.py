@@ -9,6 +9,7 @@ from tests.loopback import LoopbackIndex
 ISLAND = {
     "remote_wheel",
     "remote_wheel.api",
+    "remote_wheel.api.handle",
     "remote_wheel.mounts",
     "remote_wheel.mounts.boot",
     "remote_wheel.mounts.children",

@@ -27,9 +27,30 @@ def test_arguments_over_environment_over_defaults() -> None:
     )
 
 
-def test_extra_indexes_come_first_and_once() -> None:
-    environ = {"REMOTE_WHEEL_INDEX_URL": "https://m", "REMOTE_WHEEL_EXTRA_INDEX_URLS": "https://a https://m"}
-    assert merge_settings({}, environ).indexes == ("https://a", "https://m")
+def test_forms_of_values() -> None:
+    environ = {
+        **OFF,
+        "REMOTE_WHEEL_PRE": "a b",
+        "REMOTE_WHEEL_EXCLUDE_NEWER": "7d a=none",
+        "REMOTE_WHEEL_NO_INDEX": "1",
+    }
+    merged = merge_settings({"exclude_newer": None}, environ)
+    assert (merged.pre, merged.exclude_newer, merged.index_url) == (("a", "b"), ("7d", "a=none"), "")
+    assert merge_settings({"exclude_newer": "7d", "pre": ["x"], "index_url": "https://h"}, {}).exclude_newer == ("7d",)
+    with pytest.raises(UsageError, match="'best' is not known") as caught:
+        merge_settings({"index_strategy": "best"}, OFF)
+    assert "first-index, unsafe-best-match" in caught.value.hint
+
+
+def test_options_are_the_same_everywhere() -> None:
+    from dataclasses import fields
+
+    from remote_wheel.api import OPTION_KINDS
+    from remote_wheel.api.program import OPTIONS
+
+    settings = {field.name for field in fields(Settings)} - {"limits", "freshness_s"}
+    assert set(OPTION_KINDS) == settings
+    assert {name for _, name, _, _ in OPTIONS} == settings | {"cache_dir"}
 
 
 def test_bad_values() -> None:

@@ -40,30 +40,37 @@ class Settings:
 
     index_url: str
     extra_index_urls: tuple[str, ...] = ()
+    index: tuple[str, ...] = ()  # NAME=URL
+    project_index: tuple[str, ...] = ()  # PROJECT=NAME: the only index that it comes from
+    index_strategy: str = "first-index"
+    find_links: tuple[str, ...] = ()  # folders, pages and files that hold distributions, without an index's structure
+    no_index: bool = False
     offline: bool = False
     refresh: bool = False
-    pre: bool = False
+    pre: bool | tuple[str, ...] = False  # of every project, or of those named
     prefer_installed: bool = True
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    exclude_newer: tuple[str, ...] = ()  # as spec.cutoff reads them
+    allow_insecure: tuple[str, ...] = ()  # HOST or HOST:PORT: plain http, and certificates nobody vouches for, will do
+    client_cert: str = ""  # a PEM file with certificate and key, shown to https servers that ask
     unpack: tuple[str, ...] = ()  # normalised project names, or ":all:" as pip spells it
     in_memory: tuple[str, ...] = ()
     freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
     limits: Limits = field(default_factory=Limits)
 
-    @property
-    def indexes(self) -> tuple[str, ...]:
-        """The simple indexes in the order asked: the first that has a project owns it."""
-        return tuple(dict.fromkeys((*self.extra_index_urls, self.index_url)))
-
 
 _MERGED = tuple(f.name for f in fields(Settings) if f.name != "limits")
-_LISTS = ("extra_index_urls", "unpack", "in_memory")
+_LISTS = tuple(f.name for f in fields(Settings) if f.type == tuple[str, ...])
+_TEXTS = ("index_url", "index_strategy", "client_cert")
+_CHOICES = {"index_strategy": ("first-index", "unsafe-best-match")}
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
 def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Merge *arguments* (by option name; None means not given) over the environment over the defaults.
 
-    Raises UsageError for an unknown option or an environment value of the wrong form.
+    Raises UsageError for an unknown option or a value of the wrong form.
     """
     unknown = sorted(set(arguments) - set(_MERGED))
     if unknown:
@@ -74,18 +81,28 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
         if given is None:
             given = _from_environment(name, environ)
         if given is not None:
-            values[name] = tuple(given) if name in _LISTS else given
+            values[name] = _as_value(name, given)
     if "index_url" not in values:
-        values["index_url"] = find_default_index(environ)
+        values["index_url"] = "" if values.get("no_index") else find_default_index(environ)
     return Settings(**values)
+
+
+def _as_value(name: str, given: Any) -> Any:
+    choices = _CHOICES.get(name)
+    if choices and given not in choices:
+        raise UsageError(message=f"{name}={given!r} is not known", way_out=f"It is one of {', '.join(choices)}.")
+    if name == "exclude_newer" and isinstance(given, str):
+        return (given,)
+    is_list = name in _LISTS or (name == "pre" and not isinstance(given, bool))
+    return tuple(given) if is_list else given
 
 
 def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
     variable = f"REMOTE_WHEEL_{name.upper()}"
     text = environ.get(variable)
-    if text is None or (not text and name in ("index_url", *_LISTS)):  # empty is unset, as other tools read it
+    if text is None or (not text and name in (*_TEXTS, *_LISTS)):  # empty is unset, as other tools read it
         return None
-    if name == "index_url":
+    if name in _TEXTS:
         return text
     if name in _LISTS:
         return tuple(text.split())
@@ -98,6 +115,8 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
         return True
     if text.lower() in _FALSE:
         return False
+    if name == "pre":
+        return tuple(text.split())
     raise UsageError(message=f"{variable}={text!r} is neither true nor false", way_out="Use 1 or 0.")
 
 

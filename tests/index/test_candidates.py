@@ -16,7 +16,7 @@ THING = canonicalize_name("thing")
 
 def listing(*names: str, installed: Installed | None = None, **facts: str) -> Listing:
     files = tuple(IndexFile(filename=name, url=f"https://index.example/{name}", **facts) for name in names)  # type: ignore[arg-type]
-    return make_listing(THING, Page(project=THING, url="", files=files), TARGET, installed=installed)
+    return make_listing(THING, [Page(project=THING, url="", files=files)], TARGET, installed=installed)
 
 
 def test_the_best_wheel_of_each_version_oldest_first() -> None:

@@ -75,4 +75,4 @@ class MemoryCatalog:
             for text in self._graph[project]
         )
         page = Page(project=project, url="https://index.example/", files=files)
-        return make_listing(project, page, TARGET, searched=("https://index.example/simple/",))
+        return make_listing(project, [page], TARGET, searched=("https://index.example/simple/",))

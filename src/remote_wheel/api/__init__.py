@@ -6,9 +6,8 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from importlib.metadata import Distribution
     from os import PathLike
-    from types import ModuleType, TracebackType
+    from types import ModuleType
     from typing import Any, TypedDict, Unpack
 
     from remote_wheel.api.plans import Plan
@@ -17,24 +16,40 @@ if TYPE_CHECKING:
     class Options(TypedDict, total=False):
         """The options every verb takes; docs/reference/api.md has the table."""
 
-        index_url: str | None
+        index_url: str | PathLike[str] | None
         extra_index_urls: Sequence[str] | None
+        index: Sequence[str] | None
+        project_index: Sequence[str] | None
+        index_strategy: str | None
+        find_links: Sequence[str | PathLike[str]] | None
+        no_index: bool | None
         offline: bool | None
         refresh: bool | None
-        pre: bool | None
+        pre: bool | Sequence[str] | None
         prefer_installed: bool | None
+        constraints: Sequence[str | PathLike[str]] | None
+        overrides: Sequence[str | PathLike[str]] | None
+        exclude_newer: str | Sequence[str] | None
+        allow_insecure: Sequence[str] | None
+        client_cert: str | PathLike[str] | None
         unpack: Sequence[str] | None
         in_memory: Sequence[str] | None
 
 
+from remote_wheel.api.handle import Mount, import_from, import_module, only
 from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
 
-OPTION_NAMES = (
-    "index_url", "extra_index_urls", "offline", "refresh", "pre", "prefer_installed", "unpack", "in_memory",
-)  # fmt: skip
-_LISTS = ("extra_index_urls", "unpack", "in_memory")
+_TEXT, _FLAG, _LIST = "a string", "a bool", "a sequence of strings"
+OPTION_KINDS = {  # each option's forms, the first that it is told by
+    **dict.fromkeys(("index_url", "index_strategy", "client_cert"), (_TEXT,)),
+    **dict.fromkeys(("no_index", "offline", "refresh", "prefer_installed"), (_FLAG,)),
+    **dict.fromkeys(("extra_index_urls", "index", "project_index", "find_links"), (_LIST,)),
+    **dict.fromkeys(("constraints", "overrides", "allow_insecure", "unpack", "in_memory"), (_LIST,)),
+    "pre": (_FLAG, _LIST),
+    "exclude_newer": (_TEXT, _LIST),
+}
 __all__ = ["Mount", "cache_folder", "explain", "load_lock", "mount", "prefetch", "require", "resolve"]
 
 
@@ -58,7 +73,7 @@ def require(
     record, _ = _boot("require", requirements, checked(options), cache_dir)
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
-        modules.append(_import_planned(module or _only(subject["choices"], requirement), subject, record))
+        modules.append(_import_planned(module or only(subject["choices"], requirement), subject, record))
     return modules[0] if len(modules) == 1 else tuple(modules)
 
 
@@ -194,76 +209,6 @@ def explain(module: "ModuleType | str") -> str:
     return "\n".join(lines)
 
 
-class Mount:
-    """What was mounted: a distribution and what it needs, or a whole plan. A context manager that unmounts at its end.
-
-    Of a plan, `source`, `sha256` and `distribution` are those of what it names first.
-    """
-
-    def __init__(self, roots: "list[Root]", choices: "Sequence[str]") -> None:
-        self._roots = roots
-        self._choices = tuple(choices)
-        self._is_mounted = True
-
-    @property
-    def source(self) -> str:
-        """The URL or path it came from, secrets redacted."""
-        return str(self._facts["source"])
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the archive or module, in hex."""
-        return str(self._facts["sha256"])
-
-    @property
-    def modules(self) -> "tuple[str, ...]":
-        """The top-level modules and packages it provides, namespace packages last."""
-        return (*self._facts["tops"], *self._facts["namespaces"])
-
-    @property
-    def distribution(self) -> "Distribution | None":
-        """The distribution's metadata as importlib.metadata gives it; None for a module that has none."""
-        import importlib.metadata as metadata
-
-        facts = self._facts
-        if not facts["dist_info"]:
-            return None
-        return next(iter(metadata.distributions(name=facts["name"], path=[self._roots[0].path])), None)
-
-    def import_module(self, name: "str | None" = None) -> "ModuleType":
-        """Import and return module *name*, by default the one the distribution is called for."""
-        wanted = name or _only(self._choices, self.source if self._roots else "this plan")
-        owners = (root for root in self._roots if wanted.replace(".", "/") in root.image.modules)
-        owner = next(owners, None)
-        return _import_from(wanted, owner) if owner else import_module(wanted)
-
-    def unmount(self) -> None:
-        """Undo the mount: its modules leave sys.modules, its places sys.path. A second call does nothing.
-
-        What another mount or require uses too stays until that is gone.
-        """
-        self._is_mounted, was_mounted = False, self._is_mounted
-        if was_mounted:
-            registry.remove(self._roots)
-
-    @property
-    def _facts(self) -> "Mapping[str, Any]":
-        nothing = {"source": "", "sha256": "", "name": "", "version": "", "filename": "", "dist_info": ""}
-        return self._roots[0].facts if self._roots else {**nothing, "tops": (), "namespaces": ()}
-
-    def __enter__(self) -> "Mount":
-        return self
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
-        self.unmount()
-
-    def __repr__(self) -> str:
-        facts = self._facts
-        return f"<Mount {facts['name'] or facts['filename']} {facts['version']} of {self.source}>".replace("  ", " ")
-
-
 def boot_record(
     action: str,
     subjects: "Sequence[str]",
@@ -274,18 +219,12 @@ def boot_record(
     return _boot(action, subjects, checked(options), cache_dir)
 
 
-def import_module(name: str) -> "ModuleType":
-    """Import a module by its dotted name; importlib.import_module without importlib."""
-    __import__(name)
-    return sys.modules[name]
-
-
 def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":
     """Import module *name* and make sure that it is the distribution the plan has for *subject*."""
     for entry in record["mounts"]:
         if entry["name"] == subject["name"]:
             root = next(root for root in registry.mounted() if root.path == entry["root"])
-            return _import_from(name, root)
+            return import_from(name, root)
     module = import_module(name)
     mounted = registry.root_of(module)
     if mounted is not None and mounted.facts["version"] != subject["version"]:
@@ -297,23 +236,6 @@ def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[st
             wanted=f"{subject['version']} (installed)",
             loaded=mounted.facts["version"],
             loaded_from=f"{mounted.facts['source']} (mounted)",
-        )
-    return module
-
-
-def _import_from(name: str, root: "Root") -> "ModuleType":
-    """Import module *name*; raise Shadowed where it is not *root*'s, though *root* has a module of that name."""
-    module = import_module(name)
-    if name.replace(".", "/") in root.image.modules and not registry.serves(module, root):
-        from remote_wheel.errors import Shadowed
-
-        version, place = registry.version_of(module)
-        facts = root.facts
-        raise Shadowed(
-            module=name,
-            project=facts["name"] or facts["filename"],
-            wanted=facts["version"],
-            found=f"version {version} at {place}" if version else place,
         )
     return module
 
@@ -398,34 +320,30 @@ def _check_requirements(requirements: "Sequence[str]", module: "str | None") -> 
         raise UsageError(message=what, way_out="As in require('flask>=3').")
 
 
-def _only(choices: "Sequence[str]", requirement: str) -> str:
-    if len(choices) == 1:
-        return choices[0]
-    from remote_wheel.errors import AmbiguousModule
-
-    raise AmbiguousModule(requirement=requirement, modules=tuple(choices))
-
-
 def checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
     """Return the options that are given, as JSON values; raise TypeError for one that does not exist."""
-    for name in options:
-        if name not in OPTION_NAMES:
-            raise TypeError(f"unexpected option {name!r}; options are {', '.join(OPTION_NAMES)}")
-        _check_type(name, options[name])
-    given = {name: value for name, value in options.items() if value is not None}
-    return {name: _as_json(value) for name, value in given.items()}
+    given = {}
+    for name, value in options.items():
+        if name not in OPTION_KINDS:
+            raise TypeError(f"unexpected option {name!r}; options are {', '.join(OPTION_KINDS)}")
+        if value is not None:
+            if not any(_has_form(value, form) for form in OPTION_KINDS[name]):
+                raise TypeError(f"{name} is {' or '.join(OPTION_KINDS[name])}, not {value!r}")
+            given[name] = _as_json(value)
+    return given
 
 
-def _check_type(name: str, value: "Any") -> None:
-    if value is None:
-        return
-    if name in _LISTS:
-        is_right = not isinstance(value, (str, bytes)) and all(_is_text(item) for item in value)
-        wanted = "a sequence of strings"
-    else:
-        is_right, wanted = (_is_text(value), "a string") if name == "index_url" else (isinstance(value, bool), "a bool")
-    if not is_right:
-        raise TypeError(f"{name} is {wanted}, not {value!r}")
+def _has_form(value: "Any", form: str) -> bool:
+    if form == _LIST:
+        return not isinstance(value, (str, bytes, bool)) and _is_list_of_text(value)
+    return _is_text(value) if form == _TEXT else isinstance(value, bool)
+
+
+def _is_list_of_text(value: "Any") -> bool:
+    try:
+        return all(_is_text(item) for item in value)
+    except TypeError:
+        return False
 
 
 def _is_text(value: "Any") -> bool:
@@ -433,6 +351,6 @@ def _is_text(value: "Any") -> bool:
 
 
 def _as_json(value: "Any") -> "Any":
-    if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    return value.__fspath__() if hasattr(value, "__fspath__") else value
+    if isinstance(value, (str, bool)):
+        return value
+    return value.__fspath__() if hasattr(value, "__fspath__") else [_as_json(item) for item in value]

@@ -1,21 +1,26 @@
 """The resolver's catalogue over real indexes: pages and metadata, cached, fetched in parallel, asked for early."""
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import Distribution
 from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Archives
-from remote_wheel.errors import InvalidMetadata, NotCached, ServerError
+from remote_wheel.api.indexes import Index, Indexes
+from remote_wheel.errors import InvalidMetadata, NotCached, NotFound, ServerError
 from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.port import PAGES
 from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata, total_of
-from remote_wheel.index.candidates import Installed, Listing, Release, make_listing
-from remote_wheel.index.page import ACCEPT, IndexFile, Page, parse_page
+from remote_wheel.index.candidates import Filter, Installed, Listing, Release, make_listing
+from remote_wheel.index.page import ACCEPT, IndexFile, Page, page_of_file, pages_of_links, parse_page
 from remote_wheel.index.target import Target
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import check_digests
@@ -24,6 +29,7 @@ from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metad
 from remote_wheel.spec.source import redact
 from remote_wheel.store.cache import Store, StoredAnswer
 
+_FILES = (".whl", ".tar.gz", ".zip")
 _SMALL_WHEEL_BYTES = 128 * 1024  # below this, the wheel is as cheap as two requests for parts of it
 
 
@@ -53,6 +59,8 @@ class IndexCatalog:
         pool: ThreadPoolExecutor,
         progress: Progress,
         *,
+        indexes: Indexes,
+        filters: Callable[[NormalizedName], Filter],
         direct: Mapping[NormalizedName, Listing],
         search_path: Sequence[str],
         installed_only: bool = False,
@@ -60,12 +68,14 @@ class IndexCatalog:
         self._settings, self._store, self._client, self._target = settings, store, client, target
         self._archives, self._pool, self._progress = archives, pool, progress
         self._direct, self._search_path, self._installed_only = direct, list(search_path), installed_only
-        self._indexes = [_with_slash(client.learn(url)) for url in settings.indexes]
+        self._indexes, self._filters = indexes, filters
+        self._linked: dict[NormalizedName, list[Page]] | None = None
+        self._link_lock = threading.Lock()
         self._metadata: dict[Release, Future[CoreMetadata]] = {}
         self._lock = threading.Lock()
         self._looked_at = 0
         self.fresh_until_s = float("inf")
-        self.local_folders: list[str] = []  # file: URLs of the pages read from local indexes
+        self.watched: list[str] = []  # local files and (with a separator at the end) folders that pages came from
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
 
     # --- resolution.provider.Catalog ----------------------------------------------------------------------------
@@ -97,41 +107,75 @@ class IndexCatalog:
         if project in self._direct:
             return self._direct[project]
         installed = find_installed(project, self._search_path) if self._settings.prefer_installed else None
-        if self._installed_only:
-            return make_listing(project, None, self._target, installed=installed)
+        pages: list[Page] = []
         searched: list[str] = []
-        for index in self._indexes:
-            searched.append(redact(index))
+        if not self._installed_only:
             try:
-                page = self._index_page(project, index)
+                pages = self._linked_pages(project)
+                self._search(project, pages, searched)
             except NotCached:
-                if installed:
-                    break
-                raise
-            if page:  # the first index that has the project owns it
-                return make_listing(project, page, self._target, installed=installed, searched=tuple(searched))
-        return make_listing(project, None, self._target, installed=installed, searched=tuple(searched))
+                if not installed:
+                    raise
+        return make_listing(
+            project,
+            pages,
+            self._target,
+            installed=installed,
+            searched=tuple(dict.fromkeys((*searched, *map(redact, self._indexes.links)))),
+            left_out_by=self._filters(project),
+        )
 
-    def _index_page(self, project: NormalizedName, index: str) -> Page | None:
+    def _search(self, project: NormalizedName, pages: list[Page], searched: list[str]) -> None:
+        """Add the pages of the indexes that count: of the first that has the project, which owns it, or of all."""
+        for index in self._indexes.of(project):
+            searched.append(index.shown)
+            if page := self._index_page(project, index):
+                pages.append(page)
+                if self._settings.index_strategy == "first-index":
+                    return
+
+    def _linked_pages(self, project: NormalizedName) -> list[Page]:
+        """Return what the find_links places have of the project; they are read once."""
+        with self._link_lock:
+            if self._linked is None:
+                found: dict[NormalizedName, list[Page]] = {}
+                for url in self._indexes.links:
+                    for name, page in self._read_link(url).items():
+                        found.setdefault(name, []).append(page)
+                self._linked = found
+            return list(self._linked.get(project, ()))
+
+    def _read_link(self, url: str) -> dict[NormalizedName, Page]:
+        if url.partition("#")[0].endswith(_FILES):
+            page = page_of_file(url)
+            return {page.project: page}
+        page_or_none = self._page(NormalizedName(""), url, redact(url), is_flat=url.endswith("/"))
+        if page_or_none is None:
+            raise NotFound(url=redact(url), reason="find_links names it, and it is not there")
+        return pages_of_links(page_or_none)
+
+    def _index_page(self, project: NormalizedName, index: Index) -> Page | None:
         """Return the project's page, None where the index does not have the project.
 
         Where an index is a folder (a path, a bucket, SFTP), it may also be flat: the wheels themselves lie in it.
         """
-        page = self._page(project, f"{index}{project}/")
-        if (page is None or not page.files) and not index.startswith("http"):
-            page = self._page(project, index, is_flat=True) or page
+        page = self._page(project, f"{index.url}{project}/", index.shown)
+        if (page is None or not page.files) and not index.url.startswith("http"):
+            page = self._page(project, index.url, index.shown, is_flat=True) or page
         return page
 
-    def _page(self, project: NormalizedName, url: str, *, is_flat: bool = False) -> Page | None:
+    def _page(self, project: NormalizedName, url: str, index: str, *, is_flat: bool = False) -> Page | None:
+        """Return the page at *url*; where it is flat, a listing of files. None where there is none."""
         if url.startswith("file:"):
-            return self._local_page(project, url, is_flat=is_flat)
+            return self._local_page(project, url, index, is_flat=is_flat)
         kept = self._store.read_answer("pages", url)
         if self._settings.offline:
             if kept is None:
-                raise NotCached(what=f"the index page of {project}", way=f"remote-wheel prefetch {project}")
-            return self._parse(project, *kept, is_flat=is_flat)
+                what = f"the index page of {project}" if project else redact(url)
+                raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
+            return self._parse(project, *kept, index, is_flat=is_flat)
         if kept and kept[0].is_found and not self._settings.refresh and time.time() < self._expiry(kept[0]):
-            return self._parse(project, *kept, is_flat=is_flat)
+            return self._parse(project, *kept, index, is_flat=is_flat)
         headers = {"Accept": ACCEPT}
         if kept and kept[0].etag:
             headers["If-None-Match"] = kept[0].etag
@@ -141,27 +185,35 @@ class IndexCatalog:
         answer = self._client.fetch(url, headers=headers, max_bytes=limit, may_be_missing=True)
         if answer.status == 304 and kept:
             stored = self._store.revalidate_answer("pages", url, kept, answer.headers)
-            return self._parse(project, stored, kept[1], is_flat=is_flat)
+            return self._parse(project, stored, kept[1], index, is_flat=is_flat)
         is_found = answer.status != 404
         final = redact(answer.url)
         stored = self._store.write_answer("pages", url, answer.body, answer.headers, final, is_found=is_found)
-        return self._parse(project, stored, answer.body, is_flat=is_flat)
+        return self._parse(project, stored, answer.body, index, is_flat=is_flat)
 
-    def _local_page(self, project: NormalizedName, url: str, *, is_flat: bool) -> Page | None:
+    def _local_page(self, project: NormalizedName, url: str, index: str, *, is_flat: bool) -> Page | None:
         """Read a page of a local index: its own cache, read each time, and watched by the boot record."""
         limit = self._settings.limits.page_bytes
         answer = self._client.fetch(url, headers={}, max_bytes=limit, may_be_missing=True)
-        self.local_folders.append(url)
+        path = url2pathname(urlsplit(url).path)
+        if not url.endswith("/"):
+            self.watched.append(path)
+        elif answer.status == 404:  # what appears there changes the folder above
+            self.watched.append(os.path.join(os.path.dirname(os.path.normpath(path)), ""))
+        else:
+            self.watched += [os.path.join(path, ""), *(os.path.join(path, name) for name in PAGES)]
         if answer.status == 404:
-            self._note_expiry(time.time())
             return None
-        return _read_page(answer.body, answer.headers["content-type"], url, project, is_flat=is_flat)
+        content_type = "text/html" if path.endswith((".html", ".htm")) else answer.headers["content-type"]
+        return _read_page(answer.body, content_type, url, project, index, is_flat=is_flat)
 
-    def _parse(self, project: NormalizedName, answer: StoredAnswer, body: bytes, *, is_flat: bool) -> Page | None:
+    def _parse(
+        self, project: NormalizedName, answer: StoredAnswer, body: bytes, index: str, *, is_flat: bool
+    ) -> Page | None:
         self._note_expiry(self._expiry(answer))
         if not answer.is_found:
             return None
-        return _read_page(body, answer.content_type, answer.url, project, is_flat=is_flat)
+        return _read_page(body, answer.content_type, answer.url, project, index, is_flat=is_flat)
 
     def _expiry(self, answer: StoredAnswer) -> float:
         age = answer.max_age_s if answer.max_age_s is not None else self._settings.freshness_s
@@ -251,13 +303,11 @@ def find_installed(project: NormalizedName, search_path: Sequence[str]) -> Insta
     return None
 
 
-def _read_page(body: bytes, content_type: str, url: str, project: NormalizedName, *, is_flat: bool) -> Page | None:
+def _read_page(
+    body: bytes, content_type: str, url: str, project: NormalizedName, index: str, *, is_flat: bool
+) -> Page | None:
     """Read a project's page; of a flat folder, what it holds of the project. Its own page, if any, lists projects."""
-    if is_flat and content_type != LISTING:
+    if is_flat and project and content_type != LISTING:
         return None
-    page = parse_page(body, content_type, url=url, project=project)
+    page = parse_page(body, content_type, url=url, project=project, index=index)
     return page if page.files or not is_flat else None
-
-
-def _with_slash(url: str) -> str:
-    return url if url.endswith("/") else f"{url}/"

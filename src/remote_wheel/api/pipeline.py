@@ -20,6 +20,8 @@ from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
+from remote_wheel.api.indexes import find_indexes
+from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.planning import Planner
 from remote_wheel.api.preparation import Preparation
 from remote_wheel.errors import UsageError
@@ -30,8 +32,8 @@ from remote_wheel.mounts import boot
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.resolution.pylock import dump_pylock, parse_pylock
-from remote_wheel.settings import Settings, merge_settings
-from remote_wheel.spec.source import Source, redact, redact_text
+from remote_wheel.settings import merge_settings
+from remote_wheel.spec.source import Source, redact
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
@@ -72,18 +74,24 @@ class _Run:
     def __init__(self, request: Request, progress: Progress) -> None:
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
-        self._settings = _with_local_indexes(merge_settings(options, os.environ))
+        self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
+        self._settings = settings = merge_settings(_merged(options, self._inputs.options), os.environ)
         self._store = Store(Path(request.cache), boot.STORE_VERSION)
-        self._client = Client(self._settings.limits, is_offline=self._settings.offline)
-        for index in self._settings.indexes:  # their credentials count for the files of a lock, too
-            self._client.learn(index)
+        self._client = Client(
+            settings.limits,
+            is_offline=settings.offline,
+            insecure_hosts=settings.allow_insecure,
+            client_cert=settings.client_cert or os.environ.get("SSL_CLIENT_CERT", ""),
+        )
+        self._indexes = find_indexes(settings, self._client, os.environ)
         self._archives = Archives(self._settings, self._store, self._client)
         self._target = target_of_this_machine()
         self._preparation = Preparation(
             self._settings, self._store, progress, optimize=request.optimize, rebuild=request.rebuild
         )
         preferred = {NormalizedName(name): version for name, version in request.preferred}
-        self._planner = Planner(self._settings, self._archives, self._target, self._catalog, preferred)
+        self._wishes = self._inputs.wishes(settings, self._target, preferred)
+        self._planner = Planner(settings, self._archives, self._target, self._catalog, self._wishes)
 
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
@@ -102,7 +110,7 @@ class _Run:
     def _plan(self) -> Plan:
         action, subjects = self._request.action, self._request.subjects
         if action == "require":
-            return self._planner.plan_requirements(subjects)
+            return self._planner.plan_requirements(self._inputs.requirements)
         if action == "mount":
             return self._planner.plan_source(subjects[0], self._request.options)
         if action == "plan":
@@ -122,6 +130,8 @@ class _Run:
             self._archives,
             pool,
             self._progress,
+            indexes=self._indexes,
+            filters=self._wishes.filter_of,
             direct=direct,
             search_path=self._request.search_path,
             installed_only=installed_only,
@@ -136,7 +146,8 @@ class _Run:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
         watched = [path for entry in entries.values() for path in dict.fromkeys((entry["image"], entry["root"]))]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
-        watched += [os.path.abspath(path) for path in self._planner.local_files]
+        for path in (*self._planner.local_files, *self._inputs.files):
+            watched.append(os.path.join(os.path.abspath(path), "") if path.endswith(os.sep) else os.path.abspath(path))
         named = [next(pin for pin in plan.pins if pin.key == key) for key in self._planner.subjects]
         return {
             "fresh_until_s": min(self._planner.fresh_until_s, self._archives.fresh_until_s),
@@ -248,26 +259,10 @@ def _variant(source: Source) -> str:
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else ""
 
 
-def _with_local_indexes(settings: Settings) -> Settings:
-    def as_url(index: str) -> str:
-        _, separator, _ = index.partition("://")
-        if not separator and not index.startswith("file:"):
-            if not Path(index).is_dir():
-                raise UsageError(
-                    message=f"the index {index!r} is neither a URL nor a folder",
-                    way_out="Give a URL (https:, file:, s3:, sftp:) or an existing folder.",
-                )
-            return Path(index).resolve().as_uri()
-        try:
-            is_known = bool(urlsplit(index).netloc.rpartition("@")[2])
-        except ValueError:
-            is_known = False
-        if not is_known and not index.startswith("file:"):
-            raise UsageError(
-                message=f"the index {redact_text(index)!r} is no URL that can be used",
-                way_out="Give a URL (https:, file:, s3:, sftp:) or a folder.",
-            )
-        return index
-
-    extra = tuple(as_url(index) for index in settings.extra_index_urls)
-    return replace(settings, index_url=as_url(settings.index_url), extra_index_urls=extra)
+def _merged(arguments: Mapping[str, Any], of_files: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a call with those of its requirements files: lists join, else the call's own count."""
+    merged = {**of_files, **arguments}
+    for name, value in of_files.items():
+        if name in arguments and not isinstance(value, (str, bool)):
+            merged[name] = [*arguments[name], *value]
+    return merged

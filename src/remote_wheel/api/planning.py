@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Acquired, Archives, Locked
 from remote_wheel.api.catalog import IndexCatalog
+from remote_wheel.api.inputs import Wishes
 from remote_wheel.errors import (
+    DigestMismatch,
     InvalidMetadata,
     InvalidSource,
     NoCompatibleWheel,
@@ -25,7 +25,6 @@ from remote_wheel.index.candidates import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
-from remote_wheel.resolution.provider import Policy
 from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import parse_sha256
@@ -46,10 +45,10 @@ class Planner:
         archives: Archives,
         target: Target,
         make_catalog: MakeCatalog,
-        preferred: Mapping[NormalizedName, str],
+        wishes: Wishes,
     ) -> None:
         self._settings, self._archives, self._target = settings, archives, target
-        self._make_catalog, self._preferred = make_catalog, preferred
+        self._make_catalog, self._wishes = make_catalog, wishes
         self._acquired: dict[str, Acquired] = {}  # by the key of the pin
         self.subjects: list[str] = []
         self.fresh_until_s = float("inf")
@@ -65,6 +64,7 @@ class Planner:
             if requirement is None or requirement.url:
                 acquired = self._acquire(parse_source((requirement and requirement.url) or text, environ=os.environ))
                 requirement = self._reference(acquired, requirement)
+                self._check_stated(acquired, requirement)
                 pin = _pin_of(acquired)
                 self._acquired[pin.key] = acquired
                 self.subjects.append(pin.key)
@@ -147,6 +147,17 @@ class Planner:
         reference.url = Path(source.url).absolute().as_uri() if source.is_local else source.shown
         return reference
 
+    def _check_stated(self, acquired: Acquired, requirement: Requirement | None) -> None:
+        """Hold an archive to the hashes of a requirements file."""
+        stated = self._wishes.hashes.get(project_of(requirement)) if requirement else None
+        if stated and f"sha256:{acquired.verified.sha256}" not in stated:
+            raise DigestMismatch(
+                subject=acquired.source.shown,
+                stated_by="the requirements file",
+                expected=" or ".join(sorted(stated)),
+                actual=f"sha256:{acquired.verified.sha256}",
+            )
+
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
         metadata, target = verified.metadata, self._target
@@ -162,8 +173,7 @@ class Planner:
             )
 
     def _solve(self, requirements: Sequence[Requirement]) -> Plan:
-        settings = self._settings
-        policy = Policy(pre=settings.pre, prefer_installed=settings.prefer_installed, preferred=self._preferred)
+        settings, policy = self._settings, self._wishes.policy
         rounds = settings.limits.resolver_rounds
         with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
             if settings.prefer_installed:
@@ -176,8 +186,7 @@ class Planner:
             plan = solve(requirements, catalog, self._target, policy, max_rounds=rounds)
         self.fresh_until_s = catalog.fresh_until_s
         self.planned_metadata = catalog.planned_metadata
-        pages = [Path(url2pathname(urlsplit(url).path)) for url in catalog.local_folders]
-        self.local_files += [str(folder / name) for folder in pages for name in ("", "index.json", "index.html")]
+        self.local_files += catalog.watched
         return plan
 
     def _listings(self) -> dict[NormalizedName, Listing]:

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from remote_wheel import api
-from remote_wheel.api.program import FLAG, LIST, OPTIONS
+from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
 from remote_wheel.cli import output
 from remote_wheel.cli.demo import demo
-from remote_wheel.errors import RemoteWheelError
+from remote_wheel.errors import RemoteWheelError, UsageError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +56,10 @@ def _add(
         name, help=about, description=f"{about[0].upper()}{about[1:]}."
     )
     if takes:
-        parser.add_argument(takes, nargs="+", metavar="REQ", help="a requirement as in 'flask>=3', a URL or a path")
+        parser.add_argument(takes, nargs="*", metavar="REQ", help="a requirement as in 'flask>=3', a URL or a path")
+        parser.add_argument(
+            "-r", "--requirements", dest="files", action="append", default=[], metavar="FILE", help="a file of them"
+        )
         _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.set_defaults(handler=handler)
@@ -72,6 +75,7 @@ def _add_run(commands: Any) -> None:
         " (SCRIPT | -m MODULE | -c CODE | --exe NAME) [ARGS]",
     )
     parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
+    parser.add_argument("--with-requirements", metavar="FILE", help="mount what this requirements file has")
     parser.add_argument("--lock", metavar="FILE", help="mount what this lock file has, nothing resolved")
     _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
@@ -85,23 +89,35 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    for option, name, kind, about in OPTIONS:
-        if kind == FLAG:
-            value = not option.startswith("--no-")
-            parser.add_argument(option, dest=name, action="store_const", const=value, help=about)
+    for option, _, kind, about in OPTIONS:
+        if kind in (FLAG, OFF):
+            parser.add_argument(option, action="store_const", const=kind == FLAG, help=about)
         else:
             action = "append" if kind == LIST else "store"
             metavar = option.removeprefix("--").rpartition("-")[2].upper()
-            parser.add_argument(option, dest=name, action=action, metavar=metavar, help=about)
+            parser.add_argument(option, action=action, metavar=metavar, help=about)
 
 
 def _options(parsed: argparse.Namespace) -> dict[str, Any]:
-    named = {name: getattr(parsed, name) for _, name, _, _ in OPTIONS}
-    return {name: value for name, value in named.items() if value is not None}
+    """Return the options of the call by our names; of two ways to give one, a flag counts more than a list."""
+    options: dict[str, Any] = {}
+    for option, name, _, _ in OPTIONS:
+        value = getattr(parsed, option.removeprefix("--").replace("-", "_"))
+        if value is not None and options.get(name) is None:
+            options[name] = value
+    return options
+
+
+def _requirements(parsed: argparse.Namespace) -> list[str]:
+    """Return what is required: the arguments, and the files of them. Raises UsageError where there is nothing."""
+    found = [*parsed.requirements, *(f"-r {path}" for path in parsed.files)]
+    if not found:
+        raise UsageError(message="no requirement given", way_out="As in 'flask>=3', or -r requirements.txt.")
+    return found
 
 
 def _tree(parsed: argparse.Namespace) -> int:
-    plan = api.resolve(*parsed.requirements, **_options(parsed))
+    plan = api.resolve(*_requirements(parsed), **_options(parsed))
     output.artefact(plan.tree())
     for text in plan.notes:
         output.note(f"note: {text}")
@@ -111,7 +127,7 @@ def _tree(parsed: argparse.Namespace) -> int:
 def _lock(parsed: argparse.Namespace) -> int:
     to_stdout = parsed.output == "-"
     text = api.lock(
-        parsed.requirements, folder=os.curdir if to_stdout else os.path.dirname(parsed.output), **_options(parsed)
+        _requirements(parsed), folder=os.curdir if to_stdout else os.path.dirname(parsed.output), **_options(parsed)
     )
     if to_stdout:
         output.artefact(text.rstrip("\n"))
@@ -123,7 +139,7 @@ def _lock(parsed: argparse.Namespace) -> int:
 def _prefetch(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     options.pop("offline", None)
-    plan = api.prefetch(*parsed.requirements, **options)
+    plan = api.prefetch(*_requirements(parsed), **options)
     for text in plan.notes:
         output.note(f"note: {text}")
     output.note(f"{len(plan.pins)} distributions are ready for offline use")

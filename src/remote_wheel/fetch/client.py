@@ -2,12 +2,13 @@
 
 import base64
 import threading
-from collections.abc import Callable, Mapping
-from urllib.parse import unquote, urlsplit, urlunsplit
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound
 from remote_wheel.fetch.filesystems import FilesystemTransport
-from remote_wheel.fetch.http import HttpTransport, is_secure_enough
+from remote_wheel.fetch.http import HttpTransport, is_host_among, is_secure_enough
 from remote_wheel.fetch.local import LocalTransport
 from remote_wheel.fetch.port import Answer, Sink, SshAccess, Transport
 from remote_wheel.fetch.s3 import S3Transport
@@ -26,14 +27,16 @@ class Client:
         limits: Limits,
         *,
         is_offline: bool = False,
+        insecure_hosts: Collection[str] = (),
+        client_cert: str = "",
         transports: Mapping[str, Callable[[], Transport]] | None = None,
     ) -> None:
-        self._limits = limits
-        self._is_offline = is_offline
+        self._limits, self._is_offline, self._insecure_hosts = limits, is_offline, insecure_hosts
         self._ssh = SshAccess()
+        http = cache(lambda: HttpTransport(limits, insecure_hosts=insecure_hosts, client_cert=client_cert))
         self._makers = transports or {
-            "https": lambda: HttpTransport(limits),
-            "http": lambda: HttpTransport(limits),
+            "https": http,
+            "http": http,
             "file": lambda: LocalTransport(limits),
             "s3": lambda: S3Transport(limits),
             "sftp": lambda: SftpTransport(limits, self._ssh),
@@ -86,21 +89,60 @@ class Client:
         if "=***" in parts.query:
             reason = "this URL comes from a lock or plan, which keeps no secret; mount it by its full URL"
             raise AccessDenied(url=redact(url), reason=reason)
-        if not (is_held_by_hash or is_secure_enough(url)):
+        if not (is_held_by_hash or self._is_secure_enough(url)):
             reason = f"it is plain {parts.scheme}, which anyone on the way can change"
             raise InsecureTransport(url=redact(url), reason=reason)
-        sent = dict(headers or {})
-        if userinfo := self._credentials.get((parts.scheme, parts.netloc.lower())):
+        place, sent = (parts.scheme, parts.netloc.lower()), dict(headers or {})
+        if userinfo := self._credentials.get(place):
             user, _, password = userinfo.partition(":")
             sent.setdefault("Authorization", basic(unquote(user), unquote(password)))
-        answer = self._transport(parts.scheme).fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
-        if not (is_held_by_hash or is_secure_enough(answer.url)):
+        transport = self._transport(parts.scheme)
+        try:
+            answer = transport.fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
+        except AccessDenied:
+            if "Authorization" in sent or not self._ask_keyring(url, place):
+                raise
+            return self.fetch(
+                url,
+                max_bytes=max_bytes,
+                headers=headers,
+                sink=sink,
+                is_held_by_hash=is_held_by_hash,
+                may_be_missing=may_be_missing,
+            )
+        if not (is_held_by_hash or self._is_secure_enough(answer.url)):
             raise InsecureTransport(url=redact(url), reason="it redirects to plain http, which anyone can change")
         if answer.status == 404 and not may_be_missing:
             raise NotFound(
                 url=redact(url), reason="404 Not Found" if parts.scheme.startswith("http") else "no such file"
             )
         return answer
+
+    def _is_secure_enough(self, url: str) -> bool:
+        return is_secure_enough(url) or is_host_among(url, self._insecure_hosts)
+
+    def _ask_keyring(self, url: str, place: tuple[str, str]) -> bool:
+        """Learn what the system's keyring has for the URL or its host, as pip asks it; False where it has nothing."""
+        if place[0] not in ("http", "https"):
+            return False
+        try:
+            import keyring
+        except ImportError:  # an extra
+            return False
+        try:
+            found = keyring.get_credential(url, None) or keyring.get_credential(place[1], None)
+        except Exception:  # noqa: BLE001  # each backend has errors of its own; the server's refusal says it better
+            return False
+        if found is None or place in self._credentials:
+            return False
+        self.learn_credentials(url, found.username, found.password)
+        return True
+
+    def learn_credentials(self, url: str, user: str, password: str) -> None:
+        """Keep credentials for the URL's host, in place of those known."""
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2].lower()
+        self._credentials[parts.scheme, host] = f"{quote(user, safe='')}:{quote(password, safe='')}"
 
     def _transport(self, scheme: str) -> Transport:
         maker = self._makers.get(scheme) or (lambda: FilesystemTransport(self._limits, scheme))

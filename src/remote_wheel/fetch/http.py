@@ -1,13 +1,16 @@
 """http and https, by requests: pooled, retried, bounded in size and in total time."""
 
 import ipaddress
+import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 from urllib3.util.retry import Retry
@@ -30,9 +33,12 @@ _RETRIED_STATUSES = (429, 500, 502, 503, 504)
 class HttpTransport:
     """One pool of connections for the life of the process that fetches."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, insecure_hosts: Collection[str] = (), client_cert: str = "") -> None:
         self._limits = limits
         self._session = requests.Session()
+        self._session.cert = client_cert or None
+        if bundle := os.environ.get("SSL_CERT_FILE"):  # requests itself reads REQUESTS_CA_BUNDLE, which comes first
+            self._session.verify = bundle
         self._session.max_redirects = limits.redirects
         self._session.headers["User-Agent"] = f"remote_wheel/{version('remote_wheel')}"
         retry = Retry(
@@ -43,7 +49,8 @@ class HttpTransport:
             raise_on_status=False,
             respect_retry_after_header=False,  # it may say an hour
         )
-        adapter = HTTPAdapter(
+        adapter = _Adapter(
+            insecure_hosts,
             pool_connections=limits.parallel_requests,
             pool_maxsize=limits.parallel_requests,
             max_retries=retry,
@@ -105,6 +112,27 @@ class HttpTransport:
         if has(requests.exceptions.TooManyRedirects):
             return ServerError(url=shown, reason=f"more than {self._limits.redirects} redirects")
         return NetworkError(url=shown, reason=_without_address(root))
+
+
+class _Adapter(HTTPAdapter):
+    """One that does without a trusted certificate for the hosts that the user named; asked anew at each redirect."""
+
+    def __init__(self, insecure_hosts: Collection[str], **options: Any) -> None:
+        self._insecure_hosts = insecure_hosts
+        if insecure_hosts:  # who named them knows
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        super().__init__(**options)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        if is_host_among(request.url or "", self._insecure_hosts):
+            options["verify"] = False
+        return super().send(request, *args, **options)
+
+
+def is_host_among(url: str, hosts: Collection[str]) -> bool:
+    """Whether the URL's host is one of *hosts*, each a name or ``name:port``."""
+    parts = urlsplit(url)
+    return bool(hosts) and not {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}.isdisjoint(hosts)
 
 
 def is_secure_enough(url: str) -> bool:

@@ -2,9 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
@@ -20,6 +22,7 @@ from packaging.version import InvalidVersion, Version
 from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists, ResolutionError
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target
+from remote_wheel.spec.cutoff import parse_moment
 from remote_wheel.spec.metadata import CoreMetadata
 
 _WHEEL_NAME = re.compile(r"(?P<stem>[^-]+-(?P<version>[^-]+)(-[0-9][^-]*)?)-(?P<tags>[^-]+-[^-]+-[^-]+)\.whl")
@@ -36,6 +39,7 @@ class Release:
     version: Version
     bit: int
     file: IndexFile | None = None
+    index: str = ""  # the one it is from, as it may be shown
     yanked: str | None = None
     installed_at: str = ""
     metadata: CoreMetadata | None = None  # known beforehand: a direct URL's, an installed distribution's
@@ -52,7 +56,7 @@ class Listing:
     releases: tuple[Release, ...] = ()
     left_out: Mapping[Version, str] = field(default_factory=dict)
     unusable_files: tuple[str, ...] = ()  # names that no standard explains
-    page: Page | None = None
+    pages: tuple[Page, ...] = ()
     searched: tuple[str, ...] = ()  # the indexes asked, redacted
 
     @property
@@ -69,45 +73,116 @@ class Installed:
     path: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What the user leaves out of a project's listing."""
+
+    constraint: SpecifierSet | None = None
+    cutoff: datetime | None = None
+    digests: frozenset[str] = frozenset()  # "algorithm:hex", of which a file must have one; empty: no bound
+
+    def admits(self, version: Version) -> bool:
+        """Whether the constraint holds for *version*."""
+        return self.constraint is None or self.constraint.contains(version, prereleases=True)
+
+    def fault(self, file: IndexFile, version: Version) -> str:
+        """Return why *file* is left out, empty where it is not."""
+        if not self.admits(version):
+            return f"your constraint is {self.constraint}"
+        if self.cutoff is not None:
+            moment = parse_moment(file.upload_time)
+            if moment is None:
+                return "its index does not say when it was uploaded (exclude_newer)"
+            if moment >= self.cutoff:
+                return f"uploaded {moment:%Y-%m-%d}, and exclude_newer is {self.cutoff:%Y-%m-%d %H:%M}"
+        if self.digests and self.digests.isdisjoint(f"{name}:{digest}" for name, digest in file.digests.items()):
+            return "its hash is none of those you state"
+        return ""
+
+
+_NOTHING_LEFT_OUT: Final = Filter()
+
+
 def make_listing(
     project: NormalizedName,
-    page: Page | None,
+    pages: Sequence[Page],
     target: Target,
     *,
     installed: Installed | None = None,
     searched: tuple[str, ...] = (),
+    left_out_by: Filter = _NOTHING_LEFT_OUT,
 ) -> Listing:
-    """Sort the files of *page* by what *target* can use; an *installed* version replaces the index's same one."""
-    wheels: dict[Version, list[tuple[int, int, IndexFile]]] = defaultdict(list)
+    """Sort the files of *pages* by what *target* can use; an *installed* version replaces the indexes' same one."""
+    wheels: dict[Version, list[_Usable]] = defaultdict(list)
     left_out: dict[Version, str] = {}
     unusable: list[str] = []
-    for position, file in enumerate(page.files if page else ()):
-        version, tags = _read_filename(file.filename, project)
-        if version is None:
-            unusable.append(file.filename)
-        elif tags is None:
-            left_out.setdefault(version, "only a source distribution")
-        elif reason := _python_fault(file.requires_python, target):
-            left_out[version] = reason
-        elif (rank := target.rank(tags)) is None:
-            left_out[version] = "no wheel fits this machine"
-        else:
-            # Later in the page breaks ties: build numbers and re-uploads come later.
-            wheels[version].append((rank, -position, file))
-    usable = {version: min(files, key=lambda f: f[:2])[2] for version, files in wheels.items()}
-    if installed:
-        usable.pop(installed.metadata.version, None)
-    versions = sorted({*usable, *((installed.metadata.version,) if installed else ())})
+    for order, page in enumerate(pages):
+        for position, file in enumerate(page.files):
+            version, build, tags = _read_filename(file.filename, project)
+            if version is None:
+                unusable.append(file.filename)
+            elif reason := _fault(file, version, tags, page, target) or left_out_by.fault(file, version):
+                if tags is not None or version not in left_out:  # what is wrong with a wheel says more
+                    left_out[version] = reason
+            elif tags and (rank := target.rank(tags)) is not None:
+                # PEP 427 has the greater build number win; later in a page breaks ties, as re-uploads come later.
+                wheels[version].append(_Usable(-rank, build, -order, position, file))
+    usable = {version: max(files, key=lambda each: each[:4]) for version, files in wheels.items()}
+    if installed and not left_out_by.admits(installed.metadata.version):
+        installed = None
+    own = installed.metadata.version if installed else None
+    versions = sorted({*usable, *((own,) if own else ())})
     return Listing(
         project=project,
         releases=tuple(
-            _release(project, version, bit, usable.get(version), installed) for bit, version in enumerate(versions)
+            _installed_release(project, bit, installed)
+            if installed and version == own
+            else _indexed_release(project, version, bit, usable[version], pages)
+            for bit, version in enumerate(versions)
         ),
         left_out={version: reason for version, reason in left_out.items() if version not in versions},
         unusable_files=tuple(unusable),
-        page=page,
+        pages=tuple(pages),
         searched=searched,
     )
+
+
+class _Usable(NamedTuple):
+    """A file that will do, and what makes it better than others of its version."""
+
+    fit: int
+    build: tuple[()] | tuple[int, str]
+    order: int
+    position: int
+    file: IndexFile
+
+
+def _fault(file: IndexFile, version: Version, tags: frozenset[Tag] | None, page: Page, target: Target) -> str:
+    """Return why a file is of no use here, empty where it is of use."""
+    if page.status == "quarantined":
+        return f"the project is quarantined{_because(page)}"
+    if tags is None:
+        return "only a source distribution"
+    if reason := _python_fault(file.requires_python, target):
+        return reason
+    return "" if target.rank(tags) is not None else "no wheel fits this machine"
+
+
+def _installed_release(project: NormalizedName, bit: int, installed: Installed) -> Release:
+    metadata = installed.metadata
+    return Release(project=project, version=metadata.version, bit=bit, installed_at=installed.path, metadata=metadata)
+
+
+def _indexed_release(
+    project: NormalizedName, version: Version, bit: int, usable: _Usable, pages: Sequence[Page]
+) -> Release:
+    file = usable.file
+    index = pages[-usable.order].index
+    return Release(project=project, version=version, bit=bit, file=file, index=index, yanked=file.yanked)
+
+
+def _because(page: Page) -> str:
+    return f": {page.status_reason}" if page.status_reason else ""
 
 
 def listing_of_one(metadata: CoreMetadata, file: IndexFile) -> Listing:
@@ -116,32 +191,20 @@ def listing_of_one(metadata: CoreMetadata, file: IndexFile) -> Listing:
     return Listing(project=metadata.name, releases=(release,))
 
 
-def _release(
-    project: NormalizedName, version: Version, bit: int, file: IndexFile | None, installed: Installed | None
-) -> Release:
-    if file is None and installed:
-        return Release(
-            project=project,
-            version=version,
-            bit=bit,
-            installed_at=installed.path,
-            metadata=installed.metadata,
-        )
-    return Release(project=project, version=version, bit=bit, file=file, yanked=file.yanked if file else None)
-
-
-def _read_filename(filename: str, project: NormalizedName) -> tuple[Version | None, frozenset[Tag] | None]:
-    """Return version and tags; no tags for a source distribution, no version where the name means nothing here."""
+def _read_filename(
+    filename: str, project: NormalizedName
+) -> tuple[Version | None, tuple[()] | tuple[int, str], frozenset[Tag] | None]:
+    """Return version, build and tags; no tags for a source distribution, no version where the name means nothing."""
     try:
         if filename.endswith(".whl"):
-            name, version, _build, tags = parse_wheel_filename(filename)
-            return (version, tags) if name == project else (None, None)
+            name, version, build, tags = parse_wheel_filename(filename)
+            return (version, build, tags) if name == project else (None, (), None)
         if filename.endswith((".tar.gz", ".zip")):
             name, version = parse_sdist_filename(filename)
-            return (version, None) if name == project else (None, None)
+            return (version, (), None) if name == project else (None, (), None)
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
         pass  # names from before the standards; listed as unusable
-    return None, None
+    return None, (), None
 
 
 @lru_cache(maxsize=4096)
@@ -192,5 +255,5 @@ def _exclusions(listing: Listing) -> Iterable[str]:
 
 def _files_of(listing: Listing, versions: Iterable[Version]) -> tuple[str, ...]:
     wanted = set(versions)
-    files = listing.page.files if listing.page else ()
+    files = (file for page in listing.pages for file in page.files)
     return tuple(f.filename for f in files if _read_filename(f.filename, listing.project)[0] in wanted)

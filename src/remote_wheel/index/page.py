@@ -1,23 +1,31 @@
 """Pages of the simple repository API: PEP 503 HTML and PEP 691 JSON as one value."""
 
+import html
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-import mousebender.simple
+from mousebender.simple import (
+    ACCEPT_SUPPORTED,
+    APIVersionWarning,
+    UnsupportedAPIVersion,
+    from_project_details_html,
+)
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidIndexPage
-from remote_wheel.spec.digest import known_digests
+from remote_wheel.spec.digest import known_digests, parse_fragment_digests
 from remote_wheel.spec.listing import LISTING, parse_listing
 from remote_wheel.spec.source import join_url
 
-ACCEPT: Final = mousebender.simple.ACCEPT_SUPPORTED
+ACCEPT: Final = ACCEPT_SUPPORTED
 _Kind = TypeVar("_Kind")
 _BASE: Final = re.compile(r"<base\s[^>]*href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
+_METAS: Final = re.compile(r"<meta\s+name=[\"']pypi:([\w-]+)[\"']\s+content=[\"']([^\"']*)[\"']", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,50 +41,101 @@ class IndexFile:
     metadata_digests: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int | None = None  # PEP 700
     upload_time: str = ""  # PEP 700, as the index writes it
+    provenance: str = ""  # PEP 740: the URL of its attestations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A project's page: its files in the index's order."""
+    """A project's page: its files in the index's order, and what the index says of the project (PEP 792).
+
+    `index` is the index that it is of, as it may be shown. `status` is active, archived, deprecated, quarantined or a
+    newer word. `unreadable` has (file, why) for entries that break the format.
+    """
 
     project: NormalizedName
     url: str
     files: tuple[IndexFile, ...]
+    index: str = ""
+    status: str = "active"
+    status_reason: str = ""
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
-def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedName) -> Page:
-    """Read a project's page fetched from *url* (after redirects); raise InvalidIndexPage where it is none."""
+def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedName, index: str = "") -> Page:
+    """Read a project's page fetched from *url* (after redirects); raise InvalidIndexPage where it is none.
+
+    Of a listing, the files of every project count where *project* is empty. An entry that breaks the format is left out
+    and noted: one bad link of an old release must not hide all others.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
-    files: Iterable[Mapping[str, Any]]
+    base, status = url, ("active", "")
+    entries: Iterable[Any]
     try:
         if media_type == LISTING:
-            files, base = [entry for entry in _read_listing(body) if _project_of(entry["filename"]) == project], url
+            listed = _read_listing(body)
+            entries = [entry for entry in listed if not project or _project_of(entry["filename"]) == project]
         elif media_type.endswith("json"):
-            files, base = _read_json(body), url
+            entries, status = _read_json(body, project)
         elif media_type.endswith("html"):
-            text = body.decode("utf-8", "replace")
-            match = _BASE.search(text, 0, 65536)  # <base> stands in the head
-            base = join_url(url, match[1]) if match else url
-            files = mousebender.simple.from_project_details_html(text, project)["files"]
+            entries, base, status = _read_html(body.decode("utf-8", "replace"), url, project)
         else:
             raise InvalidIndexPage(url=url, reason=f"its content type is {media_type or 'missing'}")
-        return Page(project=project, url=url, files=tuple(_file_of(entry, base) for entry in files))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        mousebender.simple.UnsupportedAPIVersion,
-    ) as error:
-        raise InvalidIndexPage(url=url, reason=f"{type(error).__name__}: {error}") from error
+    except _BROKEN as error:
+        raise InvalidIndexPage(url=url, reason=_said(error)) from error
+    files: list[IndexFile] = []
+    unreadable: list[tuple[str, str]] = []
+    for entry in entries:
+        try:
+            files.append(_file_of(entry, base))
+        except _BROKEN as error:
+            name = entry.get("filename") if isinstance(entry, Mapping) else None
+            unreadable.append((str(name or entry)[:200], _said(error)))
+    if unreadable and not files:
+        raise InvalidIndexPage(url=url, reason="; ".join(f"{name}: {why}" for name, why in unreadable[:3]))
+    return Page(
+        project=project,
+        url=url,
+        files=tuple(files),
+        index=index or url,
+        status=status[0],
+        status_reason=status[1],
+        unreadable=tuple(unreadable),
+    )
 
 
-def _read_json(body: bytes) -> Any:
+_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnsupportedAPIVersion)
+
+
+def _said(error: BaseException) -> str:
+    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return what or type(error).__name__
+
+
+def _read_json(body: bytes, project: NormalizedName) -> tuple[list[Any], tuple[str, str]]:
     page = json.loads(body)
-    version = str(page["meta"]["api-version"])
+    meta = page["meta"]
+    version = str(meta["api-version"])
     if version.partition(".")[0] != "1":  # PEP 691: clients MUST fail on a greater major version
         raise ValueError(f"its api-version is {version}")
-    return page["files"]
+    if canonicalize_name(_checked(page.get("name", project), str)) != project:
+        raise ValueError(f"it is the page of {page['name']!r}")
+    # PEP 792's text and the indexes that followed it put the status into two places.
+    status = page.get("project-status", meta.get("project-status", "active"))
+    reason = meta.get("project-status-reason", "")
+    if isinstance(status, dict):
+        status, reason = status.get("status", "active"), status.get("reason", "")
+    return _checked(page["files"], list), (str(status), str(reason or ""))
+
+
+def _read_html(text: str, url: str, project: NormalizedName) -> tuple[list[Any], str, tuple[str, str]]:
+    """Return entries as in JSON, the URL that relative ones are of, and the project's status."""
+    match = _BASE.search(text, 0, 65536)  # <base> and <meta> stand in the head
+    head = dict(_METAS.findall(text[:65536]))
+    with warnings.catch_warnings():  # of minor versions it does not know, which PEP 629 lets pass
+        warnings.simplefilter("ignore", APIVersionWarning)
+        entries: list[Any] = list(from_project_details_html(text, project)["files"])
+    status = head.get("project-status", "active"), head.get("project-status-reason", "")
+    return entries, join_url(url, match[1]) if match else url, (html.unescape(status[0]), html.unescape(status[1]))
 
 
 def _read_listing(body: bytes) -> list[dict[str, Any]]:
@@ -84,15 +143,35 @@ def _read_listing(body: bytes) -> list[dict[str, Any]]:
     return [{"filename": name, "url": quote(name), "size": size} for name, size in parse_listing(body)]
 
 
+def pages_of_links(page: Page) -> dict[NormalizedName, Page]:
+    """Sort a page of files of any project, as find_links names them, by project."""
+    files: dict[str, list[IndexFile]] = {}
+    for file in page.files:
+        files.setdefault(_project_of(file.filename), []).append(file)
+    files.pop("", None)
+    return {
+        NormalizedName(name): replace(page, project=NormalizedName(name), files=tuple(each))
+        for name, each in files.items()
+    }
+
+
+def page_of_file(url: str) -> Page:
+    """Return the page that has just the file at *url*."""
+    filename = unquote(urlsplit(url).path.rpartition("/")[2])
+    file = IndexFile(filename=filename, url=url, digests=parse_fragment_digests(urlsplit(url).fragment))
+    return Page(project=NormalizedName(_project_of(filename)), url=url, files=(file,), index=url)
+
+
 def _project_of(filename: str) -> str:
     """Return the project that a wheel or sdist is of by its name, empty for another file."""
+    filename = filename.partition("#")[0]
     if filename.endswith(".whl"):
         return canonicalize_name(filename.partition("-")[0])
     stem = filename.removesuffix(".tar.gz").removesuffix(".zip")
     return "" if stem == filename else canonicalize_name(stem.rpartition("-")[0])
 
 
-def _file_of(entry: Mapping[str, Any], base: str) -> IndexFile:
+def _file_of(entry: Any, base: str) -> IndexFile:
     # PEP 714: the right spelling wins, the one PEP 658 gave by accident is read where it is alone.
     metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
     yanked = entry.get("yanked", False)
@@ -109,6 +188,7 @@ def _file_of(entry: Mapping[str, Any], base: str) -> IndexFile:
         metadata_digests=known_digests(metadata) if isinstance(metadata, dict) else {},
         size_bytes=size if isinstance(size, int) and size >= 0 else None,
         upload_time=_checked(entry.get("upload-time") or "", str),
+        provenance=join_url(base, provenance) if isinstance(provenance := entry.get("provenance"), str) else "",
     )
 
 

@@ -21,6 +21,7 @@ _MAGIC: "Final" = b"RWB1"
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
 _ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
+_OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  # options that may name files
 # They say where to look and how fresh an answer must be, not what the answer is.
 _NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children"))
 
@@ -101,8 +102,11 @@ def record_key(
 
 def _folder_that_matters(action: str, subjects: "Sequence[str]", *named: "Sequence[tuple[str, str]]") -> str:
     """Return the working folder where a relative path means another thing elsewhere, "" where there is none."""
-    indexes = [value for pairs in named for name, value in pairs if "index_url" in name.lower()]
+    indexes = [
+        value for pairs in named for name, value in pairs if "index" in name.lower() and "strategy" not in name.lower()
+    ]
     has_path = action == "mount" or (action == "require" and any(map(_may_be_path, subjects)))
+    has_path = has_path or any(name.lower().endswith(_OF_FILES) for pairs in named for name, _ in pairs)
     if not has_path and all("://" in index for index in indexes):
         return ""
     try:
@@ -113,7 +117,7 @@ def _folder_that_matters(action: str, subjects: "Sequence[str]", *named: "Sequen
 
 def _may_be_path(subject: str) -> bool:
     """Whether a subject may be a relative path (spec.source.is_source has the rule); one too many does no harm."""
-    has_folder = "/" in subject or "\\" in subject
+    has_folder = "/" in subject or "\\" in subject or subject[:3] == "-r "
     return "://" not in subject and (has_folder or subject.lower().endswith(_ARCHIVES))
 
 
@@ -152,11 +156,16 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
 
 
 def file_token(path: str) -> "tuple[int, int, int] | None":
-    """Return (bytes, modification time in ns, inode) of a file, None where there is none; a folder's is (0, 0, 0)."""
+    """Return (bytes, modification time in ns, inode) of a file, None where there is none.
+
+    A folder's is (0, 0, 0); if its path ends in a separator, what it holds counts: (0, modification time, inode).
+    """
     try:
         status = os.stat(path)
     except OSError:
         return None
+    if path.endswith(os.sep):
+        return 0, status.st_mtime_ns, status.st_ino
     return (0, 0, 0) if status.st_mode & 0o170000 == 0o040000 else (status.st_size, status.st_mtime_ns, status.st_ino)
 
 

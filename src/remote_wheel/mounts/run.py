@@ -13,20 +13,32 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType, TracebackType
     from typing import Any
 
-FLAG, VALUE, LIST = "flag", "value", "list"
+FLAG, OFF, VALUE, LIST = "flag", "off", "value", "list"  # OFF is a flag that makes its option false
 # (option on the command line, name in Options, kind, help)
 OPTIONS = (
     ("--index-url", "index_url", VALUE, "the simple index to use, a URL or a folder"),
-    (
-        "--extra-index-url",
-        "extra_index_urls",
-        LIST,
-        "an index asked before it; the first that has a project owns it",
-    ),
+    ("--extra-index-url", "extra_index_urls", LIST, "an index asked before it; the first that has a project owns it"),
+    ("--index", "index", LIST, "an index with a name, NAME=URL; asked before the others"),
+    ("--project-index", "project_index", LIST, "PROJECT=NAME: take the project from that index alone, and only it"),
+    ("--index-strategy", "index_strategy", VALUE, "first-index (default), or unsafe-best-match over all indexes"),
+    ("--find-links", "find_links", LIST, "a folder, page, wheel or glob of files to choose from, beside the indexes"),
+    ("--no-index", "no_index", FLAG, "ask no index, --find-links alone"),
     ("--offline", "offline", FLAG, "use the cache alone"),
     ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
     ("--pre", "pre", FLAG, "allow pre-releases"),
-    ("--no-prefer-installed", "prefer_installed", FLAG, "don't count installed distributions as satisfying"),
+    ("--pre-for", "pre", LIST, "allow pre-releases of this project"),
+    ("--constraints", "constraints", LIST, "a version bound for a project if it is needed, or a .txt file of them"),
+    (
+        "--overrides",
+        "overrides",
+        LIST,
+        "what counts instead of all requirements on its project, or a .txt file of them",
+    ),
+    ("--exclude-newer", "exclude_newer", LIST, "leave out files newer than a date or age (7d), all or PROJECT=WHEN"),
+    ("--no-prefer-installed", "prefer_installed", OFF, "don't count installed distributions as satisfying"),
+    ("--isolated", "prefer_installed", OFF, "the same: only what is required is mounted, nothing installed counts"),
+    ("--allow-insecure", "allow_insecure", LIST, "a host whose certificate, or lack of https, is not minded"),
+    ("--client-cert", "client_cert", VALUE, "a PEM file with the certificate to show to servers"),
     ("--unpack", "unpack", LIST, "unpack this project's wheel, whatever its code looks like; :all: for every one"),
     ("--in-memory", "in_memory", LIST, "leave this project's wheel in memory, whatever its code looks like"),
     ("--cache-dir", "cache_dir", VALUE, "the cache folder"),
@@ -60,10 +72,10 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
         if option in ("-v", "--verbose"):
             request.is_verbose = True
             continue
-        if option in _BY_FLAG and _BY_FLAG[option][1] == FLAG:
+        if option in _BY_FLAG and _BY_FLAG[option][1] in (FLAG, OFF):
             if equals:
                 return None
-            request.options[_BY_FLAG[option][0]] = not option.startswith("--no-")
+            request.options[_BY_FLAG[option][0]] = _BY_FLAG[option][1] == FLAG
             continue
         if not word.startswith("-") or word == "-":
             request.kind, request.target, request.argv = "script", word, list(arguments[at:])
@@ -89,6 +101,8 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
 def _take_value(request: RunRequest, option: str, value: str) -> bool:
     if option == "--with":
         request.requirements.append(value)
+    elif option == "--with-requirements":
+        request.requirements.append(f"-r {value}")
     elif option == "--lock":
         request.lock = value
     elif option == "--cache-dir":
@@ -96,7 +110,8 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
     elif option in _BY_FLAG:
         name, kind = _BY_FLAG[option]
         if kind == LIST:
-            request.options.setdefault(name, []).append(value)
+            known = request.options.get(name)
+            request.options[name] = known if known is True else [*(known or ()), value]
         else:
             request.options[name] = value
     else:

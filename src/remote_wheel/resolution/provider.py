@@ -44,11 +44,21 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Which releases are taken among those that fit."""
+    """Which releases are taken among those that fit.
 
-    pre: bool = False
+    `pre` admits pre-releases of every project, or of those named. What `constraints` exclude the listings have left out
+    already; here they opt in to what they name. `overrides` replace every requirement on their project.
+    """
+
+    pre: bool | frozenset[NormalizedName] = False
     prefer_installed: bool = True
     preferred: Mapping[NormalizedName, str] = field(default_factory=dict)  # versions this process has mounted
+    constraints: Mapping[NormalizedName, SpecifierSet] = field(default_factory=dict)
+    overrides: Mapping[NormalizedName, tuple[Requirement, ...]] = field(default_factory=dict)
+
+    def overridden(self, requirement: Requirement) -> tuple[Requirement, ...]:
+        """Return what stands for *requirement*: itself, or what the user wants in its place."""
+        return self.overrides.get(project_of(requirement), (requirement,))
 
 
 class Provider(BaseProvider[Node, Release]):
@@ -63,7 +73,7 @@ class Provider(BaseProvider[Node, Release]):
         self._masks: dict[tuple[NormalizedName, str], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
         self._admitted_yanked: set[Release] = set()
-        self._pre_named: set[NormalizedName] = set()
+        self._pre_named: set[NormalizedName] = set(policy.pre) if isinstance(policy.pre, frozenset) else set()
 
     # --- roots ---------------------------------------------------------------------------------------------
 
@@ -72,19 +82,21 @@ class Provider(BaseProvider[Node, Release]):
         wanted = list(requirements)
         self._load([project_of(requirement) for requirement in wanted])
         for requirement in wanted:
-            project = project_of(requirement)
-            # PEP 440: a specifier that names a pre-release opts in to pre-releases.
-            if requirement.specifier.prereleases:
-                self._pre_named.add(project)
-            if _is_pin(requirement.specifier):
-                self._admitted_yanked.update(
-                    release
-                    for release in self.listings[project].releases
-                    if release.yanked is not None and requirement.specifier.contains(release.version, True)
-                )
+            self._opt_in(project_of(requirement), requirement.specifier)
         return [
             (node, releases, requirement) for requirement in wanted for node, releases in self._clauses(requirement)
         ]
+
+    def _opt_in(self, project: NormalizedName, specifier: SpecifierSet) -> None:
+        """Admit what the user names: pre-releases by PEP 440's rule, a yanked release by an exact pin (PEP 592)."""
+        if specifier.prereleases:
+            self._pre_named.add(project)
+        if _is_pin(specifier):
+            self._admitted_yanked.update(
+                release
+                for release in self.listings[project].releases
+                if release.yanked is not None and specifier.contains(release.version, True)
+            )
 
     # --- nab-resolver's provider protocol ------------------------------------------------------------------
 
@@ -139,7 +151,7 @@ class Provider(BaseProvider[Node, Release]):
             for release in allowed:
                 if release.installed_at:
                     return release
-        if self._policy.pre or project in self._pre_named:
+        if self._policy.pre is True or project in self._pre_named:
             return allowed[0]
         return next((release for release in allowed if not release.version.is_prerelease), allowed[0])
 
@@ -147,6 +159,8 @@ class Provider(BaseProvider[Node, Release]):
         missing = [project for project in dict.fromkeys(projects) if project not in self.listings]
         for listing in self._catalog.listings(missing) if missing else ():
             self.listings[listing.project] = listing
+            if listing.project in self._policy.constraints:
+                self._opt_in(listing.project, self._policy.constraints[listing.project])
 
     def _clauses(self, requirement: Requirement) -> Iterator[tuple[Node, ReleaseSet]]:
         """Yield the requirement as clauses: on the project and on each extra, with the same releases."""
@@ -172,7 +186,7 @@ class Provider(BaseProvider[Node, Release]):
             if (release.yanked is None or is_pin or release in self._admitted_yanked)
             and specifier.contains(release.version, prereleases=True)
         ]
-        if self._policy.pre or project in self._pre_named or specifier.prereleases:
+        if self._policy.pre is True or project in self._pre_named or specifier.prereleases:
             return fitting
         # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
         finals = [release for release in fitting if not release.version.is_prerelease or release.installed_at]
@@ -205,12 +219,17 @@ class Provider(BaseProvider[Node, Release]):
         """Yield the requirements whose markers hold here for *extra*; an extra yields only what it adds."""
         for requirement in metadata.requires:
             marker = requirement.marker
-            holds_bare = marker is None or marker.evaluate({**self._target.environment, "extra": ""})
-            if extra is None:
-                if holds_bare:
-                    yield requirement
-            elif not holds_bare and marker and marker.evaluate({**self._target.environment, "extra": extra}):
-                yield requirement
+            holds = marker is None or marker.evaluate({**self._target.environment, "extra": ""})
+            if extra is not None:
+                holds = not holds and bool(marker and marker.evaluate({**self._target.environment, "extra": extra}))
+            if holds:
+                yield from self.wanted_of(requirement)
+
+    def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
+        """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""
+        for each in self._policy.overridden(requirement):
+            if each is requirement or each.marker is None or each.marker.evaluate(self._target.environment):
+                yield each
 
     def metadata_of(self, release: Release) -> CoreMetadata:
         """Return the metadata of *release*, known beforehand or from the catalogue."""

@@ -1,6 +1,6 @@
 """Requirements in, plan out: PubGrub by nab-resolver, its answer checked before anyone relies on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from nab_resolver.errors import ResolutionError as SolverError
 from nab_resolver.errors import ResolutionTerminatedError
@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit
-from remote_wheel.index.candidates import Release, explain_no_match
+from remote_wheel.index.candidates import Listing, Release, explain_no_match
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
@@ -27,8 +27,9 @@ def solve(
 
     Raises ResolutionError with the reason, or the catalogue's FetchError.
     """
-    wanted = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
     provider = Provider(catalog, target, policy)
+    asked = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
+    wanted = [each for requirement in asked for each in provider.wanted_of(requirement)]
     clauses = provider.register_roots(wanted)
     for node, releases, requirement in clauses:
         if releases.is_empty:
@@ -63,6 +64,7 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         for node in pins
         if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
     ]
+    notes += [note for project in releases for note in _notes_of(provider.listings[project])]
     for requirement in wanted:
         _check(releases, requirement, "you")
         asked[project_of(requirement)].append(("you", shown(requirement)))
@@ -80,6 +82,13 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), tuple(asked[name])) for name in order),
         notes=tuple(notes),
     )
+
+
+def _notes_of(listing: Listing) -> Iterator[str]:
+    """Yield what the index says of a project that is no reason to refuse it (PEP 792)."""
+    for page in listing.pages:
+        if page.status != "active":
+            yield f"{listing.project} is {page.status}{f': {page.status_reason}' if page.status_reason else ''}"
 
 
 def _check(releases: Mapping[NormalizedName, Release], requirement: Requirement, who: str) -> None:
@@ -104,7 +113,7 @@ def _root_first(
 def _make_pin(
     release: Release, provider: Provider, needs: tuple[str, ...], wanted_by: tuple[tuple[str, str], ...]
 ) -> Pin:
-    file, listing = release.file, provider.listings[release.project]
+    file = release.file
     return Pin(
         name=release.project,
         version=str(release.version),
@@ -114,7 +123,7 @@ def _make_pin(
         size_bytes=file.size_bytes if file else None,
         upload_time=file.upload_time if file else "",
         requires_python=str(provider.metadata_of(release).requires_python or ""),
-        index=listing.searched[-1] if listing.page and listing.searched else "",
+        index=release.index,
         installed_at=release.installed_at,
         needs=needs,
         wanted_by=wanted_by,

@@ -1,0 +1,116 @@
+"""What was mounted, as users hold it: a Mount, and the imports that must give what is mounted."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from importlib.metadata import Distribution
+    from types import ModuleType, TracebackType
+    from typing import Any
+
+    from remote_wheel.mounts.finder import Root
+
+from remote_wheel.mounts import registry
+
+
+class Mount:
+    """What was mounted: a distribution and what it needs, or a whole plan. A context manager that unmounts at its end.
+
+    Of a plan, `source`, `sha256` and `distribution` are those of what it names first.
+    """
+
+    def __init__(self, roots: "list[Root]", choices: "Sequence[str]") -> None:
+        self._roots = roots
+        self._choices = tuple(choices)
+        self._is_mounted = True
+
+    @property
+    def source(self) -> str:
+        """The URL or path it came from, secrets redacted."""
+        return str(self._facts["source"])
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the archive or module, in hex."""
+        return str(self._facts["sha256"])
+
+    @property
+    def modules(self) -> "tuple[str, ...]":
+        """The top-level modules and packages it provides, namespace packages last."""
+        return (*self._facts["tops"], *self._facts["namespaces"])
+
+    @property
+    def distribution(self) -> "Distribution | None":
+        """The distribution's metadata as importlib.metadata gives it; None for a module that has none."""
+        import importlib.metadata as metadata
+
+        facts = self._facts
+        if not facts["dist_info"]:
+            return None
+        return next(iter(metadata.distributions(name=facts["name"], path=[self._roots[0].path])), None)
+
+    def import_module(self, name: "str | None" = None) -> "ModuleType":
+        """Import and return module *name*, by default the one the distribution is called for."""
+        wanted = name or only(self._choices, self.source if self._roots else "this plan")
+        owners = (root for root in self._roots if wanted.replace(".", "/") in root.image.modules)
+        owner = next(owners, None)
+        return import_from(wanted, owner) if owner else import_module(wanted)
+
+    def unmount(self) -> None:
+        """Undo the mount: its modules leave sys.modules, its places sys.path. A second call does nothing.
+
+        What another mount or require uses too stays until that is gone.
+        """
+        self._is_mounted, was_mounted = False, self._is_mounted
+        if was_mounted:
+            registry.remove(self._roots)
+
+    @property
+    def _facts(self) -> "Mapping[str, Any]":
+        nothing = {"source": "", "sha256": "", "name": "", "version": "", "filename": "", "dist_info": ""}
+        return self._roots[0].facts if self._roots else {**nothing, "tops": (), "namespaces": ()}
+
+    def __enter__(self) -> "Mount":
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        self.unmount()
+
+    def __repr__(self) -> str:
+        facts = self._facts
+        return f"<Mount {facts['name'] or facts['filename']} {facts['version']} of {self.source}>".replace("  ", " ")
+
+
+def import_module(name: str) -> "ModuleType":
+    """Import a module by its dotted name; importlib.import_module without importlib."""
+    __import__(name)
+    return sys.modules[name]
+
+
+def import_from(name: str, root: "Root") -> "ModuleType":
+    """Import module *name*; raise Shadowed where it is not *root*'s, though *root* has a module of that name."""
+    module = import_module(name)
+    if name.replace(".", "/") in root.image.modules and not registry.serves(module, root):
+        from remote_wheel.errors import Shadowed
+
+        version, place = registry.version_of(module)
+        facts = root.facts
+        raise Shadowed(
+            module=name,
+            project=facts["name"] or facts["filename"],
+            wanted=facts["version"],
+            found=f"version {version} at {place}" if version else place,
+        )
+    return module
+
+
+def only(choices: "Sequence[str]", requirement: str) -> str:
+    """Return the one choice; raise AmbiguousModule where there is none, or more."""
+    if len(choices) == 1:
+        return choices[0]
+    from remote_wheel.errors import AmbiguousModule
+
+    raise AmbiguousModule(requirement=requirement, modules=tuple(choices))

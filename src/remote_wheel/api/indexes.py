@@ -1,0 +1,119 @@
+"""The indexes of a request: in which order they are asked, which project is bound to which, and who may log in."""
+
+import glob
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.utils import NormalizedName, canonicalize_name
+
+from remote_wheel.errors import UsageError
+from remote_wheel.fetch.client import Client
+from remote_wheel.settings import Settings
+from remote_wheel.spec.source import redact, redact_text
+
+_VARIABLE = "REMOTE_WHEEL_INDEX_{}_{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A simple index. `url` ends in a slash and has no credentials."""
+
+    url: str
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The URL, fit for messages and locks."""
+        return redact(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexes:
+    """`ordered` are asked one after the other, a project of `bound` only at its own; `links` are flat places."""
+
+    ordered: tuple[Index, ...]
+    bound: Mapping[NormalizedName, Index] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+
+    def of(self, project: NormalizedName) -> tuple[Index, ...]:
+        """Return the indexes that *project* may come from, in order."""
+        return (self.bound[project],) if project in self.bound else self.ordered
+
+
+def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str]) -> Indexes:
+    """Return the indexes that *settings* name; their credentials go to *client*. Raises UsageError.
+
+    Named indexes come first, then the extra ones, then the default; one that projects are bound to serves only these.
+    Credentials stand in the URL, or in REMOTE_WHEEL_INDEX_<NAME>_USERNAME and _PASSWORD.
+    """
+    named = {}
+    for text in settings.index:
+        name, equals, url = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z][\w-]*", name):
+            raise UsageError(message=f"index={redact_text(text)!r} is not NAME=URL", way_out="As in corp=https://….")
+        named[name] = _index(url, client, name, environ)
+    bound = {}
+    for text in settings.project_index:
+        project, _, name = text.partition("=")
+        if name not in named:
+            have = f"The named ones are {', '.join(named)}." if named else "Name it with index=NAME=URL (--index)."
+            raise UsageError(message=f"project_index={text!r} is not PROJECT=NAME of a named index", way_out=have)
+        bound[canonicalize_name(project)] = named[name]
+    ordered = [index for index in named.values() if index not in bound.values()]
+    if not settings.no_index:
+        ordered += [_index(url, client) for url in (*settings.extra_index_urls, settings.index_url)]
+    links = tuple(url for place in settings.find_links for url in _as_links(place, client))
+    if settings.no_index:
+        ordered, bound = [], {}
+    return Indexes(ordered=tuple(dict.fromkeys(ordered)), bound=bound, links=links)
+
+
+def _index(url: str, client: Client, name: str = "", environ: Mapping[str, str] | None = None) -> Index:
+    clean = client.learn(_as_url(url))
+    if name and environ is not None:
+        stem = re.sub(r"\W", "_", name).upper()
+        user, password = (environ.get(_VARIABLE.format(stem, part), "") for part in ("USERNAME", "PASSWORD"))
+        if user or password:
+            client.learn_credentials(clean, user, password)
+    return Index(url=clean if clean.endswith("/") else f"{clean}/", name=name)
+
+
+def _as_url(index: str) -> str:
+    """Return the URL of an index that may be a folder. Raises UsageError."""
+    if "://" not in index and not index.startswith("file:"):
+        if not Path(index).is_dir():
+            raise UsageError(
+                message=f"the index {index!r} is neither a URL nor a folder",
+                way_out="Give a URL (https:, file:, s3:, sftp:) or an existing folder.",
+            )
+        return Path(index).resolve().as_uri()
+    try:
+        is_known = bool(urlsplit(index).netloc.rpartition("@")[2])
+    except ValueError:
+        is_known = False
+    if not is_known and not index.startswith("file:"):
+        raise UsageError(
+            message=f"the index {redact_text(index)!r} is no URL that can be used",
+            way_out="Give a URL (https:, file:, s3:, sftp:) or a folder.",
+        )
+    return index
+
+
+def _as_links(place: str, client: Client) -> Iterator[str]:
+    """Yield a find_links place as URLs: a folder's ends in a slash, those of files and pages do not."""
+    if "://" in place or place.startswith("file:"):
+        url = client.learn(place)
+        is_folder = url.startswith("file:") and Path(url2pathname(urlsplit(url).path)).is_dir()
+        yield f"{url.rstrip('/')}/" if is_folder else url
+    elif any(mark in place for mark in "*?["):
+        yield from (Path(path).absolute().as_uri() for path in sorted(glob.glob(place, recursive=True)))
+    else:
+        path = Path(place).absolute()
+        if not path.exists():
+            way = "Give a folder, a page, a wheel, a glob or a URL."
+            raise UsageError(message=f"find_links={place!r} does not exist", way_out=way)
+        yield f"{path.as_uri()}/" if path.is_dir() else path.as_uri()

@@ -1,0 +1,128 @@
+"""What the user's files say: requirements, constraints, overrides; read once, and watched by the boot record."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName, canonicalize_name
+
+from remote_wheel.errors import InvalidRequirement, UsageError
+from remote_wheel.index.candidates import Filter
+from remote_wheel.index.target import Target
+from remote_wheel.resolution.provider import Policy
+from remote_wheel.settings import Settings
+from remote_wheel.spec.cutoff import Cutoffs, parse_cutoffs
+from remote_wheel.spec.requirement import parse_requirement, project_of, shown
+from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
+
+_FILE: Final = "-r "  # in front of a requirements file's path where requirements stand
+_ENDINGS: Final = (".txt", ".in")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is wanted of a resolution beside its requirements."""
+
+    policy: Policy
+    cutoffs: Cutoffs
+    hashes: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)
+
+    def filter_of(self, project: NormalizedName) -> Filter:
+        """Return what is left out of *project*'s listing."""
+        return Filter(
+            constraint=self.policy.constraints.get(project),
+            cutoff=self.cutoffs.of(project),
+            digests=self.hashes.get(project, frozenset()),
+        )
+
+
+class Inputs:
+    """The subjects of a request with requirements files put in their place. `files` are all that were read."""
+
+    def __init__(self, subjects: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.files: list[str] = []
+        self.options: dict[str, Any] = {}
+        self._constraints: list[str] = []
+        self._hashes: dict[NormalizedName, frozenset[str]] = {}
+        self.requirements: list[str] = []
+        for subject in subjects:
+            if subject.startswith(_FILE):
+                self._take(self._read(subject.removeprefix(_FILE).strip()))
+            else:
+                self.requirements.append(subject)
+
+    def wishes(self, settings: Settings, target: Target, preferred: Mapping[NormalizedName, str]) -> Wishes:
+        """Return what *settings* and the files ask for. Raises UsageError, InvalidRequirement."""
+        constraints: dict[NormalizedName, SpecifierSet] = {}
+        for requirement in self._applicable((*settings.constraints, *self._constraints), "constraint", target):
+            if requirement.url or requirement.extras:
+                what = f"the constraint {shown(requirement)!r} has more than versions"
+                raise UsageError(message=what, way_out="State extras and URLs where you require it.")
+            known = constraints.get(project_of(requirement), SpecifierSet())
+            constraints[project_of(requirement)] = known & requirement.specifier
+        overrides: dict[NormalizedName, tuple[Requirement, ...]] = {}
+        for requirement in self._expanded(settings.overrides, "override"):
+            overrides[project_of(requirement)] = (*overrides.get(project_of(requirement), ()), requirement)
+        pre = settings.pre if isinstance(settings.pre, bool) else frozenset(map(canonicalize_name, settings.pre))
+        return Wishes(
+            policy=Policy(
+                pre=pre,
+                prefer_installed=settings.prefer_installed,
+                preferred=preferred,
+                constraints=constraints,
+                overrides=overrides,
+            ),
+            cutoffs=parse_cutoffs(settings.exclude_newer, datetime.now(UTC)),
+            hashes=self._hashes,
+        )
+
+    def _take(self, file: RequirementsFile) -> None:
+        self.requirements += file.requirements
+        self._constraints += file.constraints
+        for text, hashes in file.hashes.items():
+            self._hashes[project_of(parse_requirement(text))] = hashes
+        for name, values in file.options.items():
+            if name == "index_url":
+                self.options[name] = values[-1]
+            elif name in ("no_index", "pre"):
+                self.options[name] = True
+            else:
+                self.options[name] = (*self.options.get(name, ()), *values)
+
+    def _expanded(self, texts: Iterable[str], what: str) -> list[Requirement]:
+        found = []
+        for text in texts:
+            inner = self._read(text).requirements if text.endswith(_ENDINGS) else [text]
+            for each in inner:
+                try:
+                    found.append(parse_requirement(each))
+                except InvalidRequirement as error:
+                    raise UsageError(message=f"the {what} {error}", way_out=error.hint) from error
+        return found
+
+    def _applicable(self, texts: Iterable[str], what: str, target: Target) -> list[Requirement]:
+        expanded = self._expanded(texts, what)
+        return [each for each in expanded if each.marker is None or each.marker.evaluate(target.environment)]
+
+    def _read(self, path: str) -> RequirementsFile:
+        file = parse_requirements_file(path, _read_text, _beside, self._environ)
+        self.files += file.files
+        return file
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(message=f"the requirements file {path!r} can't be read: {reason}") from error
+
+
+def _beside(path: str, named: str) -> str:
+    return os.path.join(os.path.dirname(path), named)

@@ -1,0 +1,124 @@
+"""Requirements files as pip documents them (Requirements File Format), but for what only builds need."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from remote_wheel.errors import UsageError
+from remote_wheel.spec.digest import STRONG
+
+_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
+_VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_HASH: Final = re.compile(r"\s--hash[= ]\s*(\w+):([0-9a-fA-F]+)")
+# As pip spells them → the option of ours, and whether it has a value.
+_OPTIONS: Final[Mapping[str, tuple[str, bool]]] = {
+    "-i": ("index_url", True),
+    "--index-url": ("index_url", True),
+    "--extra-index-url": ("extra_index_urls", True),
+    "-f": ("find_links", True),
+    "--find-links": ("find_links", True),
+    "--no-index": ("no_index", False),
+    "--pre": ("pre", False),
+}
+_NESTED: Final = {
+    "-r": "requirements",
+    "--requirement": "requirements",
+    "-c": "constraints",
+    "--constraint": "constraints",
+}
+_WITHOUT_MEANING: Final = ("--prefer-binary", "--only-binary", "--no-binary", "--require-hashes", "--use-feature")
+
+
+@dataclass(slots=True, kw_only=True)
+class RequirementsFile:
+    """What a file and those that it names ask for; `options` are by our names, `hashes` by requirement."""
+
+    requirements: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    hashes: dict[str, frozenset[str]] = field(default_factory=dict)  # requirement → "algorithm:hex"
+    options: dict[str, list[str]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)  # all that were read
+
+
+def parse_requirements_file(
+    path: str, read: Callable[[str], str], join: Callable[[str, str], str], environ: Mapping[str, str]
+) -> RequirementsFile:
+    """Read the requirements file at *path* and the files that it names.
+
+    *read* returns a file's text, *join* the path of a file as the one that names it means it. Raises UsageError for a
+    line that can't be honoured.
+    """
+    found = RequirementsFile()
+    _read(path, found.requirements, found, read, join, environ)
+    return found
+
+
+def _read(
+    path: str,
+    into: list[str],
+    found: RequirementsFile,
+    read: Callable[[str], str],
+    join: Callable[[str, str], str],
+    environ: Mapping[str, str],
+) -> None:
+    if path in found.files:  # files may name each other
+        return
+    found.files.append(path)
+    for number, line in _lines(read(path), environ):
+        option, value = _split(line)
+        if option in _NESTED:
+            target = found.constraints if _NESTED[option] == "constraints" else into
+            _read(join(path, value), target, found, read, join, environ)
+        elif option in _OPTIONS:
+            name, has_value = _OPTIONS[option]
+            found.options.setdefault(name, []).append(value if has_value else "")
+        elif option in ("-e", "--editable"):
+            raise _refusal(path, number, "editable projects can't be mounted; add their folder to PYTHONPATH")
+        elif option and option not in _WITHOUT_MEANING:
+            raise _refusal(path, number, f"the option {option} is not known")
+        elif not option:
+            into.append(_with_hashes(line, path, number, found))
+
+
+def _lines(text: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of the lines that say something: joined at backslashes, without comments, variables set."""
+    whole, start = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start or number
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            whole += line[:-1] + " "
+            continue
+        said = _COMMENT.sub("", whole + line).strip()
+        if said:
+            yield start, _VARIABLE.sub(lambda match: environ.get(match[1], match[0]), said)
+        whole, start = "", 0
+    if whole.strip():
+        yield start, whole.strip()
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Return (option, value) of a line that starts with one, ("", line) of a requirement."""
+    if not line.startswith("-"):
+        return "", line
+    if line.startswith("--"):
+        option, _, value = line.replace("=", " ", 1).partition(" ")
+    else:  # -rother.txt is as good as -r other.txt
+        option, value = line[:2], line[2:].removeprefix("=")
+    return option, value.strip().strip("\"'")
+
+
+def _with_hashes(line: str, path: str, number: int, found: RequirementsFile) -> str:
+    hashes = frozenset(f"{algorithm.lower()}:{digest.lower()}" for algorithm, digest in _HASH.findall(line))
+    requirement = _HASH.sub("", line).strip()
+    if " --" in requirement:
+        raise _refusal(path, number, f"the option {requirement.partition(' --')[2].split()[0]!r} is not known")
+    if hashes:
+        if not any(each.partition(":")[0] in STRONG for each in hashes):
+            raise _refusal(path, number, "its hashes are weaker than SHA-256")
+        found.hashes[requirement] = hashes
+    return requirement
+
+
+def _refusal(path: str, number: int, reason: str) -> UsageError:
+    return UsageError(message=f"{path}, line {number}: {reason}")
