@@ -49,6 +49,8 @@ class LoopbackIndex:
     cut: dict[str, int] = field(default_factory=dict)  # path → bytes after which the connection is closed
     hang_s: float = 0.0
     requests: list[tuple[str, int]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # the paths as they came, with their queries
+    pages_of: dict[str, str] = field(default_factory=dict)  # project → HTML answered instead of its page
     port: int = 0
 
     @property
@@ -124,6 +126,8 @@ class LoopbackIndex:
         if path in self.extra:
             return self.extra[path], "application/octet-stream"
         parts = path.strip("/").split("/")
+        if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.pages_of:
+            return self.pages_of[parts[1]].encode(), "text/html"
         if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.files:
             if self.speaks_json and "json" in accept:
                 return self.json_page(parts[1]), JSON
@@ -154,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.index.asked.append(self.path)
         path = unquote(self.path.partition("?")[0])
         if self.index.hang_s:
             threading.Event().wait(self.index.hang_s)

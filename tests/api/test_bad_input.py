@@ -304,8 +304,8 @@ def test_bad_arguments(index: LoopbackIndex, caught: Catch, statement: str, expe
 
 
 def test_bad_environment_value(caught: Catch) -> None:
-    name, message, *_ = caught.require("thing", REMOTE_WHEEL_PRE="perhaps")
-    assert (name, message) == ("UsageError", "REMOTE_WHEEL_PRE='perhaps' is neither true nor false")
+    name, message, *_ = caught.require("thing", REMOTE_WHEEL_REFRESH="perhaps")
+    assert (name, message) == ("UsageError", "REMOTE_WHEEL_REFRESH='perhaps' is neither true nor false")
 
 
 def test_garbage_in_the_boot_record_is_a_miss(index: LoopbackIndex, python: Python, cache: "object") -> None:

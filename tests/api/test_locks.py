@@ -1,5 +1,6 @@
 """Lock files: written, read from any tool, mounted from the bytes that were checked."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -123,6 +124,38 @@ def test_an_index_without_hashes_has_its_wheels_fetched_for_the_lock(
     assert "soil-2.0-py3-none-any.whl is not what" in done.stderr
 
 
+def test_locks_hold_no_secrets(garden: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path) -> None:
+    """Credentials of the index's links, and signatures: neither in a lock, whoever writes it, nor in the cache."""
+    (file,) = garden.files["garden"]
+    digest = hashlib.sha256(file.data).hexdigest()
+    address = f"http://bot:link-secret@127.0.0.1:{garden.port}/files/{file.filename}?sig=signed-secret"
+    page = f'<a href="{address}#sha256={digest}">{file.filename}</a>'
+    garden.pages_of["garden"] = page
+    written = remote_wheel("lock", "garden", "-o", "-").stdout
+    code = "import remote_wheel; print(remote_wheel.resolve('garden', prefer_installed=False).to_pylock(), end='')"
+    assert python(code).stdout == written
+    assert f'url = "{garden.file_url(file)}"' in written
+    python("import remote_wheel; plan = remote_wheel.prefetch('garden'); print(plan)")
+    kept = [
+        each.read_bytes() for each in (tmp_path / "cache").rglob("*") if each.is_file() and "pages" not in each.parts
+    ]
+    for secret in ("link-secret", "signed-secret"):
+        assert secret not in written
+        assert not any(secret.encode() in data for data in kept)
+
+
+def test_a_query_in_a_lock_of_others_is_kept(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (file,) = garden.files["garden"]
+    digest = hashlib.sha256(file.data).hexdigest()
+    text = f'[[packages]]\nname = "garden"\n[[packages.wheels]]\nurl = "{garden.file_url(file)}?x=1"\n'
+    (tmp_path / "pylock.toml").write_text(
+        f'lock-version = "1.0"\ncreated-by = "x"\n{text}hashes = {{ sha256 = "{digest}" }}\n'
+    )
+    code = "import remote_wheel; print(remote_wheel.load_lock('pylock.toml').mount(in_memory=['garden']).modules)"
+    assert python(code).stdout == "('garden',)\n"
+    assert any(path.endswith("?x=1") for path in garden.asked)
+
+
 def test_a_plan_of_installed_distributions_can_not_be_locked(index: LoopbackIndex, python: Python) -> None:
     code = f"{CATCH}\nprint(caught(remote_wheel.resolve('packaging').to_pylock))"
     said = python(code).stdout
@@ -187,6 +220,37 @@ def test_another_content_of_the_commit_is_an_error(shed: Forge, remote_wheel: Py
     (tmp_path / "pylock.toml").write_text(other, "utf-8")
     said = _run(remote_wheel, expect=2)
     assert "is not what the lock promised" in said
+
+
+def test_a_lock_may_not_name_another_archive_for_a_repository(
+    shed: Forge, remote_wheel: Python, tmp_path: Path
+) -> None:
+    remote_wheel("lock", "github:green/shed@v3")
+    lock = (tmp_path / "pylock.toml").read_text("utf-8")
+    tool = packages(tmp_path / "pylock.toml")["shed"]["tool"]["remote-wheel"]
+    commit = packages(tmp_path / "pylock.toml")["shed"]["vcs"]["commit-id"]
+    for other in (
+        f"{shed.url}/evil/shed/archive/{commit}.zip",
+        f"{shed.url}/green/shed/archive/{'1' * 40}.zip",
+        "https://index.example/x.zip",
+    ):
+        (tmp_path / "pylock.toml").write_text(lock.replace(tool["archive"], other), "utf-8")
+        assert "its archive is not of its repository and commit" in _run(remote_wheel, expect=2)
+
+
+def test_a_repository_in_a_lock_of_another_tool(shed: Forge, python: Python, tmp_path: Path) -> None:
+    """Without our table there is no digest to hold it to but the commit; a lock of ours then has them."""
+    commit = shed.git("green/shed", "rev-parse", "HEAD")
+    vcs = f'type = "git"\nurl = "{shed.url}/green/shed.git"\nrequested-revision = "v3"\ncommit-id = "{commit}"\n'
+    (tmp_path / "pylock.toml").write_text(
+        f'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "shed"\n[packages.vcs]\n{vcs}'
+    )
+    code = """
+        import remote_wheel
+        plan = remote_wheel.load_lock("pylock.toml")
+        print(plan.to_pylock().count("content-sha256"), plan.mount().import_module().V)
+    """
+    assert python(code).stdout == "1 1\n"
 
 
 def test_archives_and_modules_of_every_kind(
@@ -271,6 +335,12 @@ hashes = {{{{ sha256 = "{"0" * 64}" }}}}
         (ENTRY + ARCHIVE.format("weeds-1.0"), "garden 1.0 is locked to weeds-1.0-py3-none-any.whl"),
         (ENTRY + ARCHIVE.format("garden-2.0"), "garden 1.0 is locked to garden-2.0-py3-none-any.whl"),
         (ENTRY + '[packages.directory]\npath = "."\n', "garden is a folder"),
+        (ENTRY + ARCHIVE.format("x").replace("x-py3-none-any.whl", "foo.whl"), "garden: Invalid wheel filename"),
+        (ENTRY + ARCHIVE.format("garden-1.0") + '[packages.tool]\nremote-wheel = "x"\n', "is no table"),
+        (
+            ENTRY + '[packages.vcs]\ntype = "git"\nurl = "https://github.com/o/r"\ncommit-id = "b94fa50f"\n',
+            "'b94fa50f' is no full commit id",
+        ),
         (ENTRY + '[packages.vcs]\ntype = "hg"\nurl = "https://h/x"\ncommit-id = "0"\n', "comes from hg"),
     ],
 )

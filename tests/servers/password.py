@@ -12,6 +12,8 @@ import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from paramiko.sftp import SFTP_NO_SUCH_FILE, SFTP_PERMISSION_DENIED
 
+from remote_wheel.fetch.hostkeys import fingerprint
+
 PASSWORD = "open-sesame-please"
 
 
@@ -21,6 +23,7 @@ class PasswordServer:
 
     port: int
     known_hosts_line: str
+    fingerprint: str
 
 
 class _Login(paramiko.ServerInterface):
@@ -78,7 +81,8 @@ def serve_password(files: Mapping[str, bytes | None]) -> Iterator[PasswordServer
 
     threading.Thread(target=serve, daemon=True).start()
     try:
-        yield PasswordServer(port, f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        line = f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n"
+        yield PasswordServer(port, line, fingerprint(key.asbytes()))
     finally:
         listener.close()
         for transport in transports:

@@ -107,6 +107,27 @@ def test_a_folder_of_wheels(python: Python, mounting: Mounting, tmp_path: Path, 
     assert python(code).stdout == "lower 3.0\n", "the folder is looked at each time"
 
 
+def test_extras_of_a_file_and_references_without_spaces(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    index.add("needed", "1")
+    filename, data = make_wheel("rake", "1.0", requires=["needed; extra == 'more'"], extras=["more"])
+    (tmp_path / filename).write_bytes(data)
+    index.extra[f"/files/{filename}"] = data
+    for text in (f"./{filename}[more]", f"rake[more]@{index.root}files/{filename}"):
+        code = f"import remote_wheel; print(len(remote_wheel.resolve({text!r}).pins))"
+        assert python(code).stdout == "2\n", text
+
+
+def test_sources_that_mean_something_else(mounting: Mounting, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("V = 1\n")
+    assert "a file of the host 'elsewhere'" in mounting.error(f"file://elsewhere{tmp_path}/x.py")
+    assert "hostkey= goes with sftp:// and ssh:// alone" in mounting.error("x.py", "hostkey='SHA256:x'")
+    assert "chained URLs" in mounting.error("zip://x.py::file:///tmp/x.zip")
+    said = mounting.error("https://index.invalid/x.whl?X-Amz-Security-Token=" + "top-secret" * 1000)
+    assert "top-secret" not in said
+    assert mounting.error("x" * 5000 + ".py").startswith("InvalidSource: ")
+    assert mounting.error("a\0b.py").startswith("InvalidSource: ")
+
+
 def test_a_folder_is_no_source(mounting: Mounting, tmp_path: Path) -> None:
     (tmp_path / "dist").mkdir()
     said = mounting.error(str(tmp_path / "dist"))

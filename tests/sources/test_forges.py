@@ -1,10 +1,14 @@
 """GitHub, GitLab and Bitbucket against a look-alike that serves real repositories."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from fixtures.wheels import make_wheel
+from fixtures.wheels import make_wheel, make_zip
+from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.forges import Forges
+from remote_wheel.settings import Limits
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
 from tests.servers.forge import Forge
@@ -151,7 +155,7 @@ def test_a_private_repository(forge: Forge, garden: str, mounting: Mounting) -> 
     forge.token = "ghp_very-secret"
     said = mounting.error("github:green/garden@v1.4")
     assert said.startswith("NotFound: ")
-    assert "it is private and there is no token (GH_TOKEN or GITHUB_TOKEN)" in said
+    assert "it is private and there is no token (GITHUB_TOKEN or GH_ENTERPRISE_TOKEN" in said
     said = mounting.error("github:green/garden@v1.4", GITHUB_TOKEN="ghp_of-somebody-else")
     assert "the token may not read it" in said
     assert "ghp_of-somebody-else" not in said
@@ -175,6 +179,85 @@ def test_a_token_goes_to_no_other_server(forge: Forge, garden: str, mounting: Mo
     url = f"{forge.url}/green/garden/archive/v1.4.zip"
     assert mounting.value(url, "m.V", GITHUB_SERVER_URL="https://github.index.example", GITHUB_TOKEN="ghp_x") == "1"
     assert {sent for _, _, sent in forge.requests} == {""}
+
+
+A, B, HOME = "https://a.example", "https://b.example", "https://github.com"
+
+
+@pytest.mark.parametrize(
+    ("server", "environ", "token"),
+    [
+        (HOME, {"GITHUB_TOKEN": "t"}, "t"),
+        (HOME, {"GITHUB_TOKEN": "t", "GH_TOKEN": "own"}, "own"),
+        (HOME, {"GH_TOKEN": "own", "GITHUB_SERVER_URL": A}, "own"),
+        (HOME, {"GITHUB_TOKEN": "t", "GITHUB_SERVER_URL": A}, ""),
+        (HOME, {"GH_ENTERPRISE_TOKEN": "e"}, ""),
+        (A, {"GITHUB_TOKEN": "t", "GITHUB_SERVER_URL": A}, "t"),
+        (A, {"GITHUB_TOKEN": "t", "GH_TOKEN": "own"}, ""),
+        (B, {"GITHUB_TOKEN": "t", "GITHUB_SERVER_URL": A, "GH_HOST": "b.example"}, ""),
+        (B, {"GH_TOKEN": "own", "GH_HOST": "b.example"}, ""),
+        (B, {"GH_ENTERPRISE_TOKEN": "e", "GH_HOST": "b.example"}, "e"),
+        (B, {"GH_ENTERPRISE_TOKEN": "e"}, ""),
+        ("https://gitlab.com", {"GITLAB_TOKEN": "g"}, "g"),
+        ("https://gitlab.com", {"GITLAB_TOKEN": "g", "CI_SERVER_URL": A}, ""),
+        (A, {"GITLAB_TOKEN": "g", "CI_SERVER_URL": A}, "g"),
+        ("https://bitbucket.org", {"BITBUCKET_TOKEN": "b", "BITBUCKET_SERVER_URL": A}, ""),
+    ],
+)
+def test_each_token_is_for_one_server(server: str, environ: dict[str, str], token: str) -> None:
+    forges = Forges(Client(Limits()), Limits(), environ)
+    found = {forges._token("github", server), forges._token("gitlab", server), forges._token("bitbucket", server)}
+    assert found - {""} == {token} - {""}
+
+
+def test_the_api_of_actions_is_only_for_its_own_server() -> None:
+    environ = {"GITHUB_API_URL": "https://api.a.example", "GITHUB_SERVER_URL": A, "GH_HOST": "b.example"}
+    forges = Forges(Client(Limits()), Limits(), environ)
+    assert (forges._api(A), forges._api(B)) == ("https://api.a.example", f"{B}/api/v3")
+
+
+def test_credentials_of_the_url_count_more_than_a_token(forge: Forge, garden: str, mounting: Mounting) -> None:
+    forge.token = "explicit"
+    url = f"http://me:explicit@127.0.0.1:{forge.port}/green/garden/archive/v1.4.zip"
+    said = mounting.value(url, "m.V, mount, remote_wheel.explain(m)", GITHUB_TOKEN="of-the-environment")
+    assert said.startswith("1 ")
+    assert "explicit" not in said
+    assert not any("of-the-environment" in sent for _, _, sent in forge.requests)
+
+
+@pytest.mark.parametrize("name", ["archive/refs/tags/v1.4.zip", "archive/v1.4.tar.gz"])
+def test_an_archive_with_a_stated_hash_is_that_very_file(
+    forge: Forge, garden: str, mounting: Mounting, name: str
+) -> None:
+    ref, kind = name.removeprefix("archive/").partition("v1.4")[0] + "v1.4", name.partition("v1.4.")[2]
+    data = forge.archive("green/garden", ref, kind)
+    assert data is not None
+    url = f"{forge.url}/green/garden/{name}"
+    digest = hashlib.sha256(data).hexdigest()
+    assert mounting.value(f"{url}#sha256={digest}", "m.V, mount.sha256") == f"1 {digest}"
+    assert mounting.value(url, "m.V", f"sha256={digest!r}, cache_dir='other'") == "1"
+    assert mounting.error(url, f"sha256={'0' * 64!r}, cache_dir='third'").startswith("DigestMismatch: ")
+
+
+def test_a_host_whose_paths_only_look_like_a_forges(index: LoopbackIndex, mounting: Mounting) -> None:
+    tree = make_zip({"pkg-1.0/pkg/__init__.py": "V = 3\n"})
+    index.extra |= {"/a/b/archive/pkg-1.0.zip": tree, "/a/b/get/pkg-1.0.zip": tree}
+    for place in ("archive", "get"):
+        assert mounting.value(f"{index.root}a/b/{place}/pkg-1.0.zip", "m.V") == "3"
+    index.statuses["/a/b.git/info/refs"] = 403
+    assert mounting.value(f"{index.root}a/b/archive/pkg-1.0.zip", "m.V", "cache_dir='other'") == "3"
+
+
+def test_a_file_that_the_build_would_write(forge: Forge, mounting: Mounting) -> None:
+    """setuptools-scm and its like leave the version in a module that no repository has."""
+    pyproject = (
+        '[build-system]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "scm"\ndynamic = ["version"]\n'
+        '[tool.setuptools_scm]\nversion_file = "src/scm/_version.py"\n'
+    )
+    files = {"pyproject.toml": pyproject, "src/scm/__init__.py": "from scm._version import version, version_tuple\n"}
+    forge.commit("some/scm", dict(files), tag="v3.1.4")
+    said = mounting.value("github:some/scm@v3.1.4", "m.version, m.version_tuple, mount.distribution.version")
+    assert said == "3.1.4 (3, 1, 4) 3.1.4"
 
 
 def test_a_release_asset(forge: Forge, index: LoopbackIndex, mounting: Mounting) -> None:
@@ -225,6 +308,9 @@ def test_what_goes_wrong_is_said(forge: Forge, garden: str, mounting: Mounting) 
     assert mounting.error("github:green/nothing").startswith("NotFound: ")
     said = mounting.error("git+https://git.index.example/green/garden")
     assert "only repositories on GitHub, GitLab and Bitbucket" in said
+    assert "Write the repository as github:o/r@REF" in mounting.error("https://github.com/o/r")
+    said = mounting.error("github:green/garden@v1.4", GITHUB_SERVER_URL="", GH_HOST=forge.url + "/", GH_TOKEN="x")
+    assert "nothing" in said or "NotFound" in said
     said = mounting.error("github:green/garden@v1.4", "sha256='" + "0" * 64 + "'")
     assert said.startswith("DigestMismatch: ")
 

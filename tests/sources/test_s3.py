@@ -181,6 +181,13 @@ def test_what_only_the_real_one_answers(mounting: Mounting, status: int, code: s
     assert said in shown
 
 
+def test_a_url_with_credentials_is_refused_and_not_shown(bucket: Bucket, mounting: Mounting) -> None:
+    said = mounting.error("s3://AKIAX:top-secret@shelf/a.py")
+    assert said.startswith("InvalidSource: ")
+    assert "top-secret" not in said
+    assert "AWS_ACCESS_KEY_ID" in said
+
+
 def test_the_credential_chain(bucket: Bucket, mounting: Mounting, tmp_path: Path) -> None:
     """Of boto3's own sources, those of its files; the variables have been used all along."""
     bucket.put("chain/tool.py", b"V = 1\n")

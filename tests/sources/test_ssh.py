@@ -154,6 +154,59 @@ def test_a_stated_host_key(ssh: SshServer, mounting: Mounting, known_hosts: Path
     assert "no SHA256:… fingerprint" in mounting.error(ssh.url("x.py"), "hostkey='something'")
 
 
+def test_a_host_key_is_compared_on_an_open_connection_too(ssh: SshServer, python: Python) -> None:
+    for name in ("one", "two"):
+        ssh.put(f"{name}_tool.py", b"V = 1\n")
+    wrong = "SHA256:" + "A" * 43
+    one, two = ssh.url("one_tool.py"), ssh.url("two_tool.py")
+    code = f"""
+        import remote_wheel
+        try:
+            remote_wheel.require({one!r}, {two + "#hostkey=" + wrong!r})
+        except remote_wheel.RemoteWheelError as error:
+            print(type(error).__name__)
+        try:
+            remote_wheel.mount({one + "?hostkey=" + ssh.fingerprint!r}, hostkey={wrong!r})
+        except remote_wheel.RemoteWheelError as error:
+            print(error)
+    """
+    said = python(code).stdout
+    assert said.startswith("UntrustedHost\n")
+    assert "it states two different host keys" in said
+
+
+def test_a_lock_does_not_vouch_for_its_own_host(know: Know, remote_wheel: Python, tmp_path: Path) -> None:
+    with serve_password({"/x.py": b"V = 1\n"}) as server:
+        know("")
+        url = f"sftp://me:{PASSWORD}@127.0.0.1:{server.port}/x.py#hostkey={server.fingerprint}"
+        (tmp_path / "pylock.toml").write_text(
+            'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "x"\n[packages.archive]\n'
+            f'url = "{url}"\nhashes = {{ sha256 = "{"0" * 64}" }}\n'
+        )
+        run = ("run", "--lock", "pylock.toml", "-c", "")
+        done = remote_wheel(*run, expect=2, REMOTE_WHEEL_SSH_PASSWORD=PASSWORD)
+    assert "is not known" in done.stderr
+    assert PASSWORD not in done.stderr
+
+
+def test_a_password_for_one_host_alone(mounting: Mounting, know: Know) -> None:
+    with serve_password({"/x.py": b"V = 1\n"}) as server:
+        know(server.known_hosts_line)
+        url, environ = f"sftp://me@127.0.0.1:{server.port}/x.py", {"REMOTE_WHEEL_SSH_PASSWORD": PASSWORD}
+        said = mounting.error(url, **environ, REMOTE_WHEEL_SSH_PASSWORD_HOST="other.example")
+        assert said.startswith("AccessDenied: ")
+        assert mounting.value(url, "m.V", **environ, REMOTE_WHEEL_SSH_PASSWORD_HOST="127.0.0.1") == "1"
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch$IFS/x", "a;b", "$(x)", "%68"])
+def test_hosts_that_would_mean_something_to_a_shell(mounting: Mounting, know: Know, tmp_path: Path, host: str) -> None:
+    know("")
+    (tmp_path / "home" / ".ssh" / "config").write_text("Host *\n  ProxyCommand touch ran %h\n")
+    for url in (f"sftp://{host}/x.py", f"sftp://{host}@h/x.py"):
+        assert mounting.error(url).partition(":")[0] in ("InvalidSource", "NetworkError"), url
+    assert not (tmp_path / "-oProxyCommand=touch$IFS").exists()
+
+
 # --- how it logs in --------------------------------------------------------------------------------------------------
 
 

@@ -285,6 +285,10 @@ def test_setup_py() -> None:
     ("files", "reason"),
     [
         ({"setup.py": "setup(**everything())"}, "computes its metadata"),
+        ({"setup.py": "setup(name='x', **more)"}, "computes its dependencies"),
+        ({"setup.py": "r = ['a']\nr += ['b']\nsetup(name='x', install_requires=r)"}, "computes its dependencies"),
+        ({"setup.py": "r = ['a']\nr.append('b')\nsetup(name='x', install_requires=r)"}, "computes its dependencies"),
+        ({"setup.py": "if y:\n  setup(name='x')\nelse:\n  setup(name='x', version='2')"}, "computes its dependencies"),
         ({"setup.py": "setup(name='x', install_requires=read('r.txt'))"}, "computes its dependencies"),
         ({"setup.py": "setup(name='x', ext_modules=[Extension('y', [])])"}, "compiles native code"),
         ({"setup.py": "setup(name='x')", "x/fast.pyx": ""}, "x/fast.pyx is to be compiled"),
@@ -314,6 +318,74 @@ def test_dependencies_in_files() -> None:
         "Provides-Extra: more",
         'Requires-Dist: x ; extra == "more"',
     ]
+
+
+def test_old_spellings() -> None:
+    cfg = """
+[metadata]
+name = a
+version = 1
+[options]
+install_requires = file: r.txt
+"""
+    setup = """setup(extras_require={
+        "more": ["x"], ':python_version>"3.0"': ["always"], 'more:sys_platform=="win32"': ["sometimes"]})"""
+    text = metadata({"setup.cfg": cfg, "setup.py": setup, "r.txt": "needed # why\n", "a.py": ""})
+    assert text.splitlines()[3:] == [
+        "Requires-Dist: needed",
+        'Requires-Dist: always ; python_version>"3.0"',
+        "Provides-Extra: more",
+        'Requires-Dist: x ; extra == "more"',
+        'Requires-Dist: sometimes ; (sys_platform=="win32") and extra == "more"',
+    ]
+
+
+def test_a_project_table_with_the_packages_of_setup_py() -> None:
+    files = {"lib/app/__init__.py": "", "setup.py": "setup(packages=['app'], package_dir={'': 'lib'})"}
+    assert described({**files, "pyproject.toml": backend("setuptools.build_meta")}).roots == (("lib/app", "app"),)
+
+
+def test_hatchs_packages_with_one_beginning() -> None:
+    rest = '[tool.hatch.build.targets.wheel]\npackages = ["src/app", "src/app_cli"]\n'
+    files = {"src/app/__init__.py": "", "src/app_cli/main.py": ""}
+    roots = described({**files, "pyproject.toml": backend("hatchling.build", rest)}).roots
+    assert dict(roots) == {"src/app/__init__.py": "app/__init__.py", "src/app_cli/main.py": "app_cli/main.py"}
+
+
+def test_poetry_2_fills_what_the_project_table_leaves_open() -> None:
+    project = 'name = "a"\ndynamic = ["version", "dependencies"]\n'
+    rest = '[tool.poetry]\nversion = "1.2.3"\n[tool.poetry.dependencies]\nneeded = "^2"\n'
+    files = {"a/__init__.py": "", "pyproject.toml": backend("poetry.core.masonry.api", rest, project)}
+    assert metadata(files).splitlines()[2:] == ["Version: 1.2.3", "Requires-Dist: needed>=2,<3"]
+    choice = backend("poetry.core.masonry.api", rest.replace('"^2"', '"^1 || ^2"'), project)
+    with pytest.raises(MustBeBuilt, match="can't be said as requirements"):
+        metadata({**files, "pyproject.toml": choice})
+
+
+def test_flits_old_table() -> None:
+    pyproject = """
+[build-system]
+requires = []
+build-backend = "flit.buildapi"
+[tool.flit.metadata]
+module = "old"
+author = "me"
+requires = ["needed"]
+requires-python = ">=3"
+[tool.flit.scripts]
+run-it = "old:main"
+"""
+    description = described({"old.py": '__version__ = "3.4"\n', "pyproject.toml": pyproject})
+    assert description.roots == (("old.py", "old.py"),)
+    lines = description.files["METADATA"].decode().splitlines()
+    assert lines[1:] == ["Name: old", "Version: 3.4", "Requires-Python: >=3", "Requires-Dist: needed"]
+
+
+def test_broken_entry_points_are_bad_metadata() -> None:
+    for text in ("foo = pkg:main", "[console_scripts]\na = b:c\na = d:e"):
+        setup = f"setup(name='x', version='1', entry_points={text!r})"
+        with pytest.raises(InvalidMetadata, match="entry points can't be read"):
+            describe(tree({"setup.py": setup, "x.py": ""}))
 
 
 def test_a_mere_folder_of_modules_is_no_project() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.wheels import make_zip
-from remote_wheel.errors import InvalidMetadata, InvalidSource
+from remote_wheel.errors import InvalidMetadata, InvalidSource, UnsafeArchive
 from remote_wheel.settings import Limits
 from remote_wheel.verify.tree import verify_module, verify_tree
 from remote_wheel.verify.wheel import Verified
@@ -75,6 +75,22 @@ def test_no_project_table_means_no_metadata() -> None:
 def test_bad_project_tables(project: str, said: str) -> None:
     with pytest.raises(InvalidMetadata, match=said):
         tree({"r/pyproject.toml": project, "r/pkg/__init__.py": ""})
+
+
+@pytest.mark.parametrize(
+    "target", ["../../escaped.py", "a\\\\..\\\\b.py", "C:/x.py", "/x.py", "PKG/__init__.py", "x\\n.py", "pkg"]
+)
+def test_tables_place_nothing_outside(target: str) -> None:
+    pyproject = (
+        '[build-system]\nbuild-backend = "hatchling.build"\n[project]\nname = "pkg"\nversion = "1"\n'
+        f'[tool.hatch.build.targets.wheel]\npackages = ["pkg"]\nforce-include = {{ "extra.py" = "{target}" }}\n'
+    )
+    files = {"r/pyproject.toml": pyproject, "r/pkg/__init__.py": "", "r/extra.py": ""}
+    if target == "/x.py":  # hatch, too, takes it as relative to the wheel's root
+        assert "x.py" in tree(files).files
+        return
+    with pytest.raises(UnsafeArchive, match="as its tables place it"):
+        tree(files)
 
 
 def test_nothing_to_import() -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from remote_wheel.errors import DigestMismatch, InvalidSource, MovedTag, NotCached, NotFound
 from remote_wheel.fetch.client import Client
@@ -15,11 +17,13 @@ from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import Hasher, check_digests, is_strong
 from remote_wheel.spec.repository import Repository, is_commit
-from remote_wheel.spec.source import Source
+from remote_wheel.spec.source import Kind, Source, without_secrets
 from remote_wheel.store.cache import Store, StoredAnswer
 from remote_wheel.store.files import Staged
 from remote_wheel.verify.tree import verify_module, verify_tree
 from remote_wheel.verify.wheel import Verified, verify_wheel
+
+_ARCHIVES: Final = (".zip", ".tar.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,9 @@ class Acquired:
     def url(self) -> str:
         """The URL of the archive, redacted; of a repository, of the commit's archive; a local file's path."""
         repository = self.source.repository
-        return repository.archive_url(self.commit) if repository else self.source.shown
+        if repository:
+            return repository.archive_url(self.commit)
+        return self.source.url if self.source.is_local else without_secrets(self.source.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,7 @@ class Archives:
         *,
         metadata_digests: Mapping[str, str] | None = None,
         received: Callable[[int], None] = lambda _: None,
+        stated_by: str = "the index",
     ) -> Verified:
         """Return the index's wheel at *url*: from the store if its SHA-256 is there, else fetched, once.
 
@@ -114,7 +121,7 @@ class Archives:
         known = digests.get("sha256") or self._fresh_sha256(url)
         with self._store.lock(f"archive {known or url}"):
             known = digests.get("sha256") or self._fresh_sha256(url)
-            if known and (found := self._from_store(known, filename, digests, metadata_digests)):
+            if known and (found := self._from_store(known, filename, digests, metadata_digests, stated_by)):
                 return found
             if self._settings.offline and not url.startswith("file:"):
                 stem = "==".join(filename.split("-")[:2])
@@ -128,7 +135,9 @@ class Archives:
                     sink=sink,
                     is_held_by_hash=is_strong(digests),
                 )
-                return self.finish_wheel(incoming, sink, filename, url, digests, metadata_digests or {})
+                return self.finish_wheel(
+                    incoming, sink, filename, url, digests, metadata_digests or {}, stated_by=stated_by
+                )
 
     def finish_wheel(
         self,
@@ -138,9 +147,11 @@ class Archives:
         url: str,
         digests: Mapping[str, str],
         metadata_digests: Mapping[str, str],
+        *,
+        stated_by: str = "the index",
     ) -> Verified:
         """Verify a wheel that has come in whole from *url*, and have it kept."""
-        sink.hasher.check(digests, subject=filename, stated_by="the index")
+        sink.hasher.check(digests, subject=filename, stated_by=stated_by)
         sha256 = sink.hasher.sha256
         verified = verify_wheel(
             incoming.contents(),
@@ -154,10 +165,11 @@ class Archives:
             self._note_url(url, sha256)
         return verified
 
-    def source(self, source: Source, sha256: str | None) -> Acquired:
+    def source(self, source: Source, sha256: str | None, *, stated_by: str = "you") -> Acquired:
         """Return the archive or module of *source*, held to *sha256* and the digests of its URL where stated.
 
-        Raises FetchError, VerificationError, InvalidSource, InvalidMetadata, MustBeBuilt or NotCached.
+        A repository's archive that is named by its own URL, with a hash, is that very file. Raises FetchError,
+        VerificationError, InvalidSource, InvalidMetadata, MustBeBuilt or NotCached.
         """
         stated = dict(source.digests)
         if sha256:
@@ -167,11 +179,12 @@ class Archives:
                 )
             stated["sha256"] = sha256
         if source.is_local:
-            return self._local(source, stated)
-        if source.repository:
+            return self._local(source, stated, stated_by)
+        is_file = source.url.startswith(("http:", "https:")) and source.url.endswith(_ARCHIVES)
+        if source.repository and not (is_file and stated):
             self._client.learn(source.url)
-            return self._repository(source, source.repository, stated)
-        return self._remote(source, stated)
+            return self._repository(source, source.repository, stated, is_file=is_file)
+        return self._remote(source, stated, stated_by)
 
     def locked(self, source: Source, lock: Locked) -> Acquired:
         """Return the archive or module that a lock names. Raises as `source` does, and MovedTag.
@@ -179,7 +192,7 @@ class Archives:
         Servers may pack a commit's archive anew, so its file's digest may differ where its content does not.
         """
         if not source.repository or not lock.commit:
-            return self.source(source, lock.sha256)
+            return self.source(source, lock.sha256, stated_by="the lock")
         found = self._repository(source, source.repository, {}, lock.commit)
         actual, held_to = found.verified.sha256, lock.sha256
         if lock.content_sha256 and actual != lock.sha256:
@@ -190,15 +203,19 @@ class Archives:
 
     # --- how -----------------------------------------------------------------------------------------------------
 
-    def _remote(self, source: Source, stated: Mapping[str, str]) -> Acquired:
+    def _remote(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:
         """Return what is at the source's URL: as it is kept while that is fresh, else asked for again."""
         url = self._client.learn(source.url, source.hostkey)
+        if source.repository:  # its archive is but a file here, of the kind that its name says
+            filename = unquote(urlsplit(url).path.rpartition("/")[2])
+            kind: Kind = "zip" if filename.endswith(".zip") else "tar"
+            source = replace(source, repository=None, kind=kind, filename=filename)
         with self._store.lock(f"archive {stated.get('sha256') or url}"):
             kept = self._kept(url)
             known = stated.get("sha256") or (kept.sha256 if kept and self._is_fresh(kept) else None)
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
-                check_digests(view, stated, subject=source.shown, stated_by="you")
+                check_digests(view, stated, subject=source.shown, stated_by=stated_by)
                 return self._acquired(source, view, known)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
@@ -209,7 +226,7 @@ class Archives:
                 if answer.status == 304 and kept and old is not None:
                     self._note_url(url, kept.sha256, headers={**kept.validators, **answer.headers})
                     return self._acquired(source, old, kept.sha256)
-                sink.hasher.check(stated, subject=source.shown, stated_by="you")
+                sink.hasher.check(stated, subject=source.shown, stated_by=stated_by)
                 acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = sink.hasher.sha256
             if "sha256" not in stated:
@@ -232,10 +249,18 @@ class Archives:
             return self._client.fetch(address, headers={**IDENTITY, **own_headers}, max_bytes=limit, sink=sink)
 
     def _repository(
-        self, source: Source, repository: Repository, stated: Mapping[str, str], locked: str = ""
+        self,
+        source: Source,
+        repository: Repository,
+        stated: Mapping[str, str],
+        locked: str = "",
+        *,
+        is_file: bool = False,
     ) -> Acquired:
         """Return a repository at its reference, which is made a commit first: what a commit holds can't change."""
         commit = locked or self._commit(source, repository)
+        if is_file and not commit:  # no git there: a file whose address only looks like a forge's
+            return self._remote(source, stated, "you")
         place = replace(repository, ref=commit) if commit else repository
         with self._store.lock(f"archive {place.shown}"):
             kept = self._kept(place.shown) if commit else None
@@ -295,11 +320,12 @@ class Archives:
         filename: str,
         digests: Mapping[str, str],
         metadata_digests: Mapping[str, str] | None,
+        stated_by: str,
     ) -> Verified | None:
         view = self._store.open_archive(sha256)
         if view is None:
             return None
-        check_digests(view, digests, subject=filename, stated_by="the index")
+        check_digests(view, digests, subject=filename, stated_by=stated_by)
         return verify_wheel(
             view,
             filename=filename,
@@ -308,14 +334,15 @@ class Archives:
             metadata_digests=metadata_digests,
         )
 
-    def _local(self, source: Source, stated: Mapping[str, str]) -> Acquired:
+    def _local(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:
         try:
             data = Path(source.url).read_bytes()
-        except OSError as error:
-            raise InvalidSource(source=source.url, reason=error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # the latter for a NUL in it
+            reason = getattr(error, "strerror", None) or "it is no path"
+            raise InvalidSource(source=source.url[:200], reason=reason) from error
         hasher = Hasher(stated)
         hasher.update(data)
-        hasher.check(stated, subject=source.url, stated_by="you")
+        hasher.check(stated, subject=source.url, stated_by=stated_by)
         acquired = self._acquired(source, memoryview(data), hasher.sha256)
         if self._store.open_archive(hasher.sha256) is None:
             with self._store.new_archive() as incoming:
@@ -329,6 +356,8 @@ class Archives:
 
     def _verify(self, source: Source, data: memoryview, sha256: str) -> Verified:
         limits = self._settings.limits
+        if source.repository:  # whatever its URL says, it is fetched as a zip
+            source = replace(source, kind="zip")
         if source.kind == "wheel":
             return verify_wheel(data, filename=source.filename, sha256=sha256, limits=limits)
         if source.kind == "module":

@@ -80,6 +80,16 @@ def parse_request(raw: Mapping[str, Any]) -> "Any":
     return Request(**{**raw, **lists})
 
 
+def facts_of_failure(error: Exception) -> dict[str, str]:
+    """Return the facts of HelperFailed for an error that should not have been; whatever it is, it may name a URL."""
+    import traceback
+
+    from remote_wheel.spec.source import redact_text
+
+    trace = "".join(traceback.format_exception(error))
+    return {"reason": redact_text(f"{type(error).__name__}: {error}"), "output": redact_text(trace)}
+
+
 class Silent:
     """Progress nobody watches: in the caller's own process, or where stderr is no terminal."""
 

@@ -22,7 +22,7 @@ from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
 from remote_wheel.api.indexes import find_indexes
 from remote_wheel.api.inputs import Inputs
-from remote_wheel.api.planning import Planner
+from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.preparation import Preparation
 from remote_wheel.errors import UsageError
 from remote_wheel.fetch.client import Client
@@ -33,7 +33,7 @@ from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.resolution.pylock import dump_pylock, parse_pylock
 from remote_wheel.settings import merge_settings
-from remote_wheel.spec.source import Source, redact
+from remote_wheel.spec.source import Source, redact, without_secrets
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
@@ -96,7 +96,8 @@ class _Run:
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
             plan = self._plan()
-            return {"plan": plan_to_json(plan), **({"lock": self._lock(plan)} if self._request.lock_folder else {})}
+            locked = {"lock": self._lock(plan)} if self._request.lock_folder else {}
+            return {"plan": plan_to_json(self._public(plan)), **locked}
         path = boot.record_path(self._request.cache, self._request.key)
         with self._store.lock(f"record {self._request.key}"):
             now_s = 0.0 if self._settings.offline else time.time()
@@ -157,7 +158,7 @@ class _Run:
                 {"name": pin.name, "version": pin.version, "choices": _choices(pin, entries)} for pin in named
             ],
             "scripts": _scripts(plan, entries),
-            "plan": json.dumps(plan_to_json(plan)),
+            "plan": json.dumps(plan_to_json(self._public(plan))),
         }
 
     def _prepare(self, pin: Pin) -> dict[str, Any]:
@@ -184,6 +185,7 @@ class _Run:
             pin.digests,
             metadata_digests={"sha256": planned} if planned else None,
             received=lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes),
+            stated_by="the lock" if self._request.action == "lock" else "the index",
         )
 
     # --- locks -------------------------------------------------------------------------------------------------------
@@ -195,12 +197,26 @@ class _Run:
                 message=f"a lock names files, and this plan relies on what is installed: {', '.join(installed)}",
                 way_out="Resolve with prefer_installed=False (--no-prefer-installed).",
             )
-        pins = tuple(
-            pin if "sha256" in pin.digests else replace(pin, digests={"sha256": self._fetch(pin).sha256})
-            for pin in plan.pins
-        )
+        whole = replace(plan, pins=tuple(self._with_digest(pin) for pin in plan.pins))
         folder = self._request.lock_folder
-        return dump_pylock(replace(plan, pins=pins), self._target, locate=lambda place: _relative(place, folder))
+        return dump_pylock(self._public(whole), self._target, locate=lambda place: _relative(place, folder))
+
+    def _with_digest(self, pin: Pin) -> Pin:
+        if "sha256" in pin.digests:
+            return pin
+        if acquired := self._planner.acquired(pin):
+            return replace(pin_of(acquired), needs=pin.needs, wanted_by=pin.wanted_by)
+        return replace(pin, digests={"sha256": self._fetch(pin).sha256})
+
+    def _public(self, plan: Plan) -> Plan:
+        """Return the plan as it may be written down: file URLs of an index may be signed, and no file needs that.
+
+        One that was read from a lock stood in a file already.
+        """
+        if self._request.action in ("lock", "plan"):
+            return plan
+        pins = (replace(p, url=without_secrets(p.url)) if "://" in p.url else p for p in plan.pins)
+        return replace(plan, pins=tuple(pins))
 
 
 def _relative(place: str, folder: str) -> str:

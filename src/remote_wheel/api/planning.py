@@ -29,7 +29,7 @@ from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import parse_sha256
 from remote_wheel.spec.requirement import parse_requirement, project_of
-from remote_wheel.spec.source import Source, is_source, parse_source, redact_text
+from remote_wheel.spec.source import Source, is_source, parse_source, redact_text, split_extras
 from remote_wheel.verify.wheel import Verified
 
 # (pool, listings known beforehand, whether only what is installed counts) → the catalogue of one resolution
@@ -62,10 +62,13 @@ class Planner:
         for text in texts:
             requirement = None if is_source(text) else parse_requirement(text)
             if requirement is None or requirement.url:
-                acquired = self._acquire(parse_source((requirement and requirement.url) or text, environ=os.environ))
+                place, extras = split_extras((requirement and requirement.url) or text)
+                acquired = self._acquire(parse_source(place, environ=os.environ))
                 requirement = self._reference(acquired, requirement)
+                if requirement and extras:
+                    requirement.extras = {*requirement.extras, *extras}
                 self._check_stated(acquired, requirement)
-                pin = _pin_of(acquired)
+                pin = pin_of(acquired)
                 self._acquired[pin.key] = acquired
                 self.subjects.append(pin.key)
                 if requirement is None:
@@ -84,20 +87,23 @@ class Planner:
 
     def plan_source(self, text: str, options: Mapping[str, Any]) -> Plan:
         """Return the plan for one source with mount()'s own *options*. Raises RemoteWheelError."""
-        if Path(text).is_dir():
+        if os.path.isdir(text):
             way = (
                 f"A folder of wheels is an index: require('PROJECT', index_url={text!r}). Archive a source tree first."
             )
             raise InvalidSource(source=text, reason="it is a folder", way_out=way)
+        hostkey = options.get("hostkey")
+        if hostkey and not text.startswith(("sftp:", "ssh:")):
+            raise UsageError(message="hostkey= goes with sftp:// and ssh:// alone")
         source = parse_source(
-            _with_hostkey(text, options.get("hostkey")),
+            _with_hostkey(text, hostkey),
             subdirectory=options.get("subdirectory") or "",
             name=options.get("name") or "",
             environ=os.environ,
         )
         stated = options.get("sha256")
         acquired = self._acquire(source, parse_sha256(stated) if stated is not None else None)
-        requirement, pin = self._reference(acquired), _pin_of(acquired)
+        requirement, pin = self._reference(acquired), pin_of(acquired)
         self._acquired[pin.key] = acquired
         self.subjects.append(pin.key)
         if requirement is None or options.get("deps") is False:
@@ -112,7 +118,7 @@ class Planner:
     def acquired(self, pin: Pin) -> Acquired | None:
         """Return the archive of a pin that came from a source, None for one of an index. Raises as Archives does."""
         found = self._acquired.get(pin.key)
-        if found is None and pin.url and not pin.index and not pin.filename.endswith(".whl"):
+        if found is None and pin.url and not pin.filename.endswith(".whl"):
             lock = Locked(sha256=pin.digests.get("sha256", ""), commit=pin.commit, content_sha256=pin.content_sha256)
             found = self._archives.locked(_source_of(pin), lock)
             metadata = found.verified.metadata
@@ -201,7 +207,7 @@ class Planner:
     def _complete(self, plan: Plan) -> Plan:
         """Return *plan* with all that the archives tell of the pins that came from them."""
         pins = [
-            replace(_pin_of(acquired), needs=pin.needs, wanted_by=pin.wanted_by)
+            replace(pin_of(acquired), needs=pin.needs, wanted_by=pin.wanted_by)
             if (acquired := self._acquired.get(pin.key))
             else pin
             for pin in plan.pins
@@ -209,14 +215,15 @@ class Planner:
         return replace(plan, pins=tuple(pins))
 
 
-def _pin_of(acquired: Acquired) -> Pin:
+def pin_of(acquired: Acquired) -> Pin:
+    """Return the pin of an archive that came from a source."""
     source, verified = acquired.source, acquired.verified
     metadata, repository = verified.metadata, source.repository
     return Pin(
         name=metadata.name if metadata else "",
         version=str(metadata.version) if metadata else "",
         filename=source.filename,
-        url=os.path.abspath(source.url) if source.is_local else acquired.url,
+        url=os.path.abspath(acquired.url) if source.is_local else acquired.url,
         digests={"sha256": verified.sha256},
         size_bytes=acquired.size_bytes,
         requires_python=str(metadata.requires_python or "") if metadata else "",

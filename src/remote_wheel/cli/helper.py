@@ -2,10 +2,9 @@
 
 import json
 import sys
-import traceback
 
 from remote_wheel.api import pipeline
-from remote_wheel.api.cold import MARK, parse_request
+from remote_wheel.api.cold import MARK, facts_of_failure, parse_request
 from remote_wheel.cli.output import make_progress, take_stdout
 from remote_wheel.errors import HelperFailed, RemoteWheelError
 
@@ -21,8 +20,7 @@ def serve() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  # the caller must get an answer; it shows the traceback under -v
-        facts = {"reason": f"{type(error).__name__}: {error}", "output": traceback.format_exc()}
-        result = {"error": HelperFailed.__name__, "facts": facts}
+        result = {"error": HelperFailed.__name__, "facts": facts_of_failure(error)}
     finally:
         progress.close()
     with answer:

@@ -122,6 +122,8 @@ class NoCompatibleWheel(ResolutionError):
 
     def __str__(self) -> str:
         why = f" ({list_names(self.reasons, 3)})" if self.reasons else ""
+        if not self.wheel_tags:
+            return f"{self.requirement!r} does not fit this machine{why}"
         return (
             f"no wheel for {self.requirement!r} fits this machine{why}: the tags that exist are "
             f"{list_names(self.wheel_tags, 6)}; the best fitting here are {list_names(self.fitting_tags, 4)}"

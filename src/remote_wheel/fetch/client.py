@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound
+from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, UsageError
 from remote_wheel.fetch.filesystems import FilesystemTransport
 from remote_wheel.fetch.http import HttpTransport, is_host_among, is_secure_enough
 from remote_wheel.fetch.local import LocalTransport
@@ -64,8 +64,8 @@ class Client:
             netloc = f"{user}@{host}" if user else host
             if password:
                 self._ssh.passwords[netloc] = unquote(password)
-            if hostkey:
-                self._ssh.hostkeys[netloc] = hostkey
+            if hostkey and self._ssh.hostkeys.setdefault(netloc, hostkey) != hostkey:
+                raise UsageError(message=f"two different host keys are stated for {netloc}")
             return urlunsplit(parts._replace(netloc=netloc))
         return url
 
@@ -86,9 +86,6 @@ class Client:
         parts = urlsplit(url)
         if self._is_offline and parts.scheme != "file":
             raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
-        if "=***" in parts.query:
-            reason = "this URL comes from a lock or plan, which keeps no secret; mount it by its full URL"
-            raise AccessDenied(url=redact(url), reason=reason)
         if not (is_held_by_hash or self._is_secure_enough(url)):
             reason = f"it is plain {parts.scheme}, which anyone on the way can change"
             raise InsecureTransport(url=redact(url), reason=reason)
@@ -110,13 +107,20 @@ class Client:
                 is_held_by_hash=is_held_by_hash,
                 may_be_missing=may_be_missing,
             )
-        if not (is_held_by_hash or self._is_secure_enough(answer.url)):
-            raise InsecureTransport(url=redact(url), reason="it redirects to plain http, which anyone can change")
+        if not is_held_by_hash and (answer.is_plain or not self._is_secure_enough(answer.url)):
+            raise InsecureTransport(
+                url=redact(url), reason="it came over plain http, which anyone on the way can change"
+            )
         if answer.status == 404 and not may_be_missing:
             raise NotFound(
                 url=redact(url), reason="404 Not Found" if parts.scheme.startswith("http") else "no such file"
             )
         return answer
+
+    def has_credentials(self, url: str) -> bool:
+        """Whether the user's URLs had credentials for this one's host."""
+        parts = urlsplit(url)
+        return (parts.scheme, parts.netloc.lower()) in self._credentials
 
     def _is_secure_enough(self, url: str) -> bool:
         return is_secure_enough(url) or is_host_among(url, self._insecure_hosts)

@@ -33,6 +33,8 @@ class FilesystemTransport:
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
         """Read the file; see Transport.fetch. What the filesystem tells of a file stands for an ETag."""
         scheme, shown = url.partition("://")[0], redact(url)
+        if "::" in url:  # fsspec's chains of filesystems: the checks would be of the first alone
+            raise InvalidSource(source=shown, reason="chained URLs (::) are not supported")
         try:
             with self._lock:
                 filesystem, path = self._fsspec.core.url_to_fs(url)
@@ -42,7 +44,7 @@ class FilesystemTransport:
         except ImportError as error:  # fsspec names the library in its message
             library = str(getattr(error, "name", "") or error).partition(" ")[0]
             raise MissingExtra(scheme=scheme, library=library, install=library) from error
-        except (TooLarge, FetchTimeout):
+        except (TooLarge, FetchTimeout, InvalidSource):
             raise
         except PermissionError as error:
             raise AccessDenied(url=shown, reason=redact_text(str(error)) or "no permission") from error
@@ -94,3 +96,5 @@ def _chunks(file: Any, start: int, end: int) -> Iterator[bytes]:
     while start < end and (chunk := file.read(min(_CHUNK_BYTES, end - start))):
         start += len(chunk)
         yield chunk
+    if start < end:
+        raise EOFError("the file ended early")

@@ -17,16 +17,7 @@ from remote_wheel.settings import Limits
 from remote_wheel.spec.repository import HOMES, Forge, Repository, is_commit, servers
 
 _REFS_BYTES: Final = 64 * 1024 * 1024  # CPython's, with every pull request, are near 17 MB
-# Variables with a token, for the public server and for a company's own; git's user name beside it.
-_TOKENS: Final[Mapping[Forge, tuple[tuple[str, ...], tuple[str, ...], str]]] = {
-    "github": (
-        ("GH_TOKEN", "GITHUB_TOKEN"),
-        ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_TOKEN"),
-        "x-access-token",
-    ),
-    "gitlab": (("GITLAB_TOKEN",), ("GITLAB_TOKEN",), "oauth2"),
-    "bitbucket": (("BITBUCKET_TOKEN",), ("BITBUCKET_TOKEN",), "x-token-auth"),
-}
+_USERS: Final[Mapping[Forge, str]] = {"github": "x-access-token", "gitlab": "oauth2", "bitbucket": "x-token-auth"}
 _ASSET: Final = re.compile(r"/([^/]+/[^/]+)/releases/download/([^/]+)/([^/]+)")
 
 
@@ -54,27 +45,25 @@ class Forges:
 
     def _references(self, repository: Repository) -> dict[str, str]:
         """Return name → commit id of the references; none where the server doesn't speak git."""
-        token, user = self._token(repository.forge, repository.server)
+        url = f"{repository.url}.git/info/refs?service=git-upload-pack"
+        headers = self._authorization(repository, url, is_git=True)
         try:
-            answer = self._client.fetch(
-                f"{repository.url}.git/info/refs?service=git-upload-pack",
-                max_bytes=_REFS_BYTES,
-                headers={"Authorization": basic(user, token)} if token else {},
-                may_be_missing=True,
-            )
+            answer = self._client.fetch(url, max_bytes=_REFS_BYTES, headers=headers, may_be_missing=True)
         except ServerError:  # no git there; the archive itself says its commit
             return {}
         except AccessDenied as error:
+            if repository.server not in servers(repository.forge, self._environ):
+                return {}  # perhaps no forge at all, but a place whose paths look like one's
             raise self._unseen(repository, error.reason) from error
         return dict(_references(answer.body)) if answer.status == 200 else {}
 
     def fetch_archive(self, repository: Repository, commit: str, *, sink: Sink) -> Answer:
         """Fetch the zip of *commit*, or of the reference where the commit is not known yet. Raises FetchError."""
-        token, _ = self._token(repository.forge, repository.server)
+        url = repository.archive_url(commit)
         answer = self._client.fetch(
-            repository.archive_url(commit),
+            url,
             max_bytes=self._limits.download_bytes,
-            headers={**IDENTITY, **({"Authorization": f"Bearer {token}"} if token else {})},
+            headers={**IDENTITY, **self._authorization(repository, url, is_git=False)},
             sink=sink,
             may_be_missing=True,
         )
@@ -89,7 +78,7 @@ class Forges:
         """
         parts = urlsplit(url)
         server, found = f"{parts.scheme}://{parts.netloc}", _ASSET.fullmatch(parts.path)
-        token, _ = self._token("github", server)
+        token = self._token("github", server)
         if not found or not token:
             return None
         path, tag, name = (unquote(part) for part in found.groups())
@@ -110,15 +99,37 @@ class Forges:
     def _api(self, server: str) -> str:
         if server == HOMES["github"]:
             return "https://api.github.com"
-        return self._environ.get("GITHUB_API_URL", "").rstrip("/") or f"{server}/api/v3"
+        own = self._environ.get("GITHUB_API_URL", "").rstrip("/")
+        return own if own and server == self._server("GITHUB_SERVER_URL") else f"{server}/api/v3"
 
-    def _token(self, forge: Forge, server: str) -> tuple[str, str]:
-        """Return the token for *server* and git's user name for it; empty where there is none, or it is unknown."""
-        public, own, user = _TOKENS[forge]
-        if server not in servers(forge, self._environ):
-            return "", user
-        names = public if server == HOMES[forge] else own
-        return next((self._environ[name] for name in names if self._environ.get(name)), ""), user
+    def _server(self, variable: str) -> str:
+        named = self._environ.get(variable, "").rstrip("/")
+        return named if "://" in named or not named else f"https://{named}"
+
+    def _variables(self, forge: Forge, server: str) -> tuple[str, ...]:
+        """Return the variables whose token is for *server*, as each forge's own tools read them; one for no other."""
+        home = HOMES[forge]
+        if forge == "github":
+            actions = self._server("GITHUB_SERVER_URL") or home  # whose token GITHUB_TOKEN is
+            own = ("GITHUB_TOKEN",) if server == actions else ()
+            if server == home:
+                return ("GH_TOKEN", *own)
+            is_named = server in servers(forge, self._environ)
+            return (*own, "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN") if is_named else ()
+        named = ("GITLAB_HOST", "CI_SERVER_URL") if forge == "gitlab" else ("BITBUCKET_SERVER_URL",)
+        first = next((self._server(name) for name in named if self._environ.get(name)), home)
+        return (f"{forge.upper()}_TOKEN",) if server == first else ()
+
+    def _token(self, forge: Forge, server: str) -> str:
+        """Return the token for *server*, empty where there is none."""
+        return next((self._environ[n] for n in self._variables(forge, server) if self._environ.get(n)), "")
+
+    def _authorization(self, repository: Repository, url: str, *, is_git: bool) -> dict[str, str]:
+        """Return the header for *url*; none where the user's own URL had credentials, which count more."""
+        token = self._token(repository.forge, repository.server)
+        if not token or self._client.has_credentials(url):
+            return {}
+        return {"Authorization": basic(_USERS[repository.forge], token) if is_git else f"Bearer {token}"}
 
     def _choose(self, repository: Repository, refs: Mapping[str, str]) -> str:
         ref = repository.ref or "HEAD"
@@ -137,9 +148,15 @@ class Forges:
         return commits.pop() if commits else ""
 
     def _unseen(self, repository: Repository, reason: str) -> NotFound:
-        token, _ = self._token(repository.forge, repository.server)
-        names = " or ".join(_TOKENS[repository.forge][0])
-        why = "the token may not read it" if token else f"it is private and there is no token ({names})"
+        names = " or ".join(self._variables(repository.forge, repository.server))
+        if self._token(repository.forge, repository.server):
+            why = "the token may not read it"
+        elif names:
+            why = f"it is private and there is no token ({names})"
+        else:
+            why = f"it is private; no token is for {repository.server}"
+            if repository.forge == "github":
+                why += " (GH_HOST names an enterprise server, GH_ENTERPRISE_TOKEN has its token)"
         return NotFound(url=repository.shown, reason=f"{reason}: it does not exist, or {why}")
 
 

@@ -27,6 +27,7 @@ from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, redact_text
 
 _CHUNK_BYTES = 256 * 1024
+_PLAIN = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
 _RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
 
@@ -139,7 +140,7 @@ def is_secure_enough(url: str) -> bool:
     """Whether content from *url* can be believed without a hash: by its scheme, or from this very machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "ftp") or host == "localhost" or host.endswith(".localhost"):
+    if parts.scheme not in _PLAIN or host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -33,6 +33,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    is_plain: bool = False  # it crossed a network that may have changed it, though its scheme does not tell
 
 
 class Transport(Protocol):

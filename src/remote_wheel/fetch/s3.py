@@ -3,10 +3,21 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from remote_wheel.errors import AccessDenied, FetchError, FetchTimeout, NetworkError, NotFound, ServerError, TooLarge
+from remote_wheel.errors import (
+    AccessDenied,
+    FetchError,
+    FetchTimeout,
+    InvalidSource,
+    NetworkError,
+    NotFound,
+    ServerError,
+    TooLarge,
+)
+from remote_wheel.fetch.http import is_secure_enough
 from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
@@ -54,6 +65,7 @@ class S3Transport:
             if not self._is_signed:  # a public bucket needs none; another one answers with an error that says so
                 config = config.merge(Config(signature_version=UNSIGNED))
             self._client = session.client("s3", config=config)
+            self._is_plain = not is_secure_enough(self._client.meta.endpoint_url)
         except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
             raise NetworkError(url="s3://", reason=f"boto3 can't be set up: {redact_text(str(error))}") from error
 
@@ -62,6 +74,9 @@ class S3Transport:
         from botocore.exceptions import BotoCoreError, ClientError
 
         parts = urlsplit(url)
+        if "@" in parts.netloc:
+            way = "Give them to boto3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+            raise InvalidSource(source=redact(url), reason="an s3 URL has no credentials in it", way_out=way)
         bucket, key = parts.netloc, unquote(parts.path.removeprefix("/"))
         request: dict[str, str] = {"Bucket": bucket}
         if version := parse_qs(parts.query).get("versionId"):
@@ -85,7 +100,13 @@ class S3Transport:
             chunks = body.iter_chunks(_CHUNK_BYTES)
             data = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
         told = answer["ResponseMetadata"]
-        return Answer(url=url, status=told["HTTPStatusCode"], headers=told["HTTPHeaders"], body=data)
+        return Answer(
+            url=url,
+            status=told["HTTPStatusCode"],
+            headers=told["HTTPHeaders"],
+            body=data,
+            is_plain=self._is_plain,
+        )
 
     def _folder(self, url: str, request: Mapping[str, str], prefix: str, max_bytes: int) -> Answer:
         """Answer with the page in the folder, else with the folder's files."""
@@ -105,14 +126,13 @@ class S3Transport:
                     if files is None and error.response["Error"]["Code"] in (*_MISSING, "AccessDenied", "403"):
                         continue
                     raise
-                return Answer(
-                    url=url, status=200, headers={**found.headers, "content-type": content_type}, body=found.body
-                )
+                return replace(found, headers={**found.headers, "content-type": content_type})
         if files is None:
             raise AccessDenied(url=redact(url), reason="no permission to list the folder, which has no index page")
         if not files:
             return Answer(url=url, status=404)
-        return Answer(url=url, status=200, headers={"content-type": LISTING}, body=dump_listing(files.items()))
+        listing = dump_listing(files.items())
+        return Answer(url=url, status=200, headers={"content-type": LISTING}, body=listing, is_plain=self._is_plain)
 
     def _files(self, bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

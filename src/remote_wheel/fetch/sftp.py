@@ -1,5 +1,6 @@
 """sftp://user@host:port/path, by paramiko: OpenSSH's own configuration, keys and known hosts; never an unknown host."""
 
+import logging
 import os
 import queue
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from remote_wheel.errors import AccessDenied, FetchError, FetchTimeout, NetworkError, TooLarge
+from remote_wheel.errors import AccessDenied, FetchError, FetchTimeout, InvalidSource, NetworkError, TooLarge
 from remote_wheel.fetch.hostkeys import make_policy, make_transport, read_known_hosts
 from remote_wheel.fetch.port import (
     PAGES,
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 256 * 1024
 _CHANNELS: Final = 4  # an OpenSSH server allows ten sessions a connection (MaxSessions)
 PASSWORD_VARIABLE: Final = "REMOTE_WHEEL_SSH_PASSWORD"  # noqa: S105  # its name
+HOST_VARIABLE: Final = "REMOTE_WHEEL_SSH_PASSWORD_HOST"  # its name; the only host that gets it
 PASSPHRASE_VARIABLE: Final = "REMOTE_WHEEL_SSH_PASSPHRASE"  # noqa: S105  # its name
+
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%+-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class SftpTransport:
     def __init__(self, limits: Limits, access: SshAccess) -> None:
         self._limits, self._access = limits, access
         import_extra("sftp", "paramiko", "ssh")
-        self._connections: dict[str, _Connection] = {}
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())  # errors are ours to tell
+        self._connections: dict[tuple[str, str], _Connection] = {}
         self._lock = threading.Lock()
 
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
@@ -66,9 +72,10 @@ class SftpTransport:
             path = path[3:]
         with self._translated(url):
             with self._lock:
-                if parts.netloc not in self._connections:
-                    self._connections[parts.netloc] = self._connect(url, parts.netloc)
-                connection = self._connections[parts.netloc]
+                place = parts.netloc, self._access.hostkeys.get(parts.netloc, "")
+                if place not in self._connections:
+                    self._connections[place] = self._connect(url, *place)
+                connection = self._connections[place]
             with connection.channel() as sftp:
                 try:
                     return self._read(sftp, url, path, headers, max_bytes, sink)
@@ -110,10 +117,9 @@ class SftpTransport:
 
     # --- connecting --------------------------------------------------------------------------------------------------
 
-    def _connect(self, url: str, netloc: str) -> "_Connection":
+    def _connect(self, url: str, netloc: str, hostkey: str) -> "_Connection":
         login = _read_login(netloc, url)
-        hostkey = self._access.hostkeys.get(netloc, "")
-        password = self._access.passwords.get(netloc) or os.environ.get(PASSWORD_VARIABLE)
+        password = self._access.passwords.get(netloc) or _password_for(login)
         return _Connection(self._open(url, login, hostkey, password), self._limits)
 
     def _open(self, url: str, login: _Login, hostkey: str, password: str | None) -> "paramiko.SSHClient":
@@ -163,7 +169,7 @@ class SftpTransport:
             hops = [_read_login(hop.strip(), url) for hop in jump.split(",")]
             if len(hops) > 1:
                 raise NetworkError(url=redact(url), reason="ProxyJump over more than one host is not supported")
-            client = self._open(url, hops[0], "", os.environ.get(PASSWORD_VARIABLE))
+            client = self._open(url, hops[0], "", _password_for(hops[0], is_jump=True))
             transport = client.get_transport()
             assert transport is not None  # a programming error: connect() returned
             return transport.open_channel("direct-tcpip", (login.host, login.port), ("", 0))
@@ -178,7 +184,7 @@ class SftpTransport:
         shown = redact(url)
         try:
             yield
-        except FetchError:
+        except (FetchError, InvalidSource):
             raise
         except paramiko.PasswordRequiredException as error:
             raise AccessDenied(url=shown, reason=f"a key needs its passphrase ({PASSPHRASE_VARIABLE})") from error
@@ -247,6 +253,9 @@ def _read_login(netloc: str, url: str) -> _Login:
     user, _, place = netloc.rpartition("@")
     parts = urlsplit(f"//{place}")
     alias = parts.hostname or ""
+    # They reach ProxyCommand and Match exec, where a leading dash or a shell's characters would mean something else.
+    if not _PLAIN_NAME.fullmatch(alias) or (user and not _PLAIN_NAME.fullmatch(unquote(user))):
+        raise InvalidSource(source=redact(url), reason="its host or user has characters that no such name has")
     config = paramiko.SSHConfig()
     for path in (Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")):
         try:
@@ -262,6 +271,13 @@ def _read_login(netloc: str, url: str) -> _Login:
         raise NetworkError(url=redact(url), reason=f"the ssh configuration can't be used: {error}") from error
     name = unquote(user) or options.get("user") or os.environ.get("USER") or os.environ.get("USERNAME") or "root"
     return _Login(options.get("hostname", alias), parts.port or int(options.get("port", 22)), name, options)
+
+
+def _password_for(login: _Login, *, is_jump: bool = False) -> str | None:
+    """Return the password of the environment, if it is for this host; it is for a jump host only if that is named."""
+    host = os.environ.get(HOST_VARIABLE, "")
+    is_for_it = host.lower() == login.host.lower() if host else not is_jump
+    return os.environ.get(PASSWORD_VARIABLE) if is_for_it else None
 
 
 def _known_hosts_files(login: _Login) -> list[Path]:

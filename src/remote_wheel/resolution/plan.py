@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from remote_wheel.errors import UsageError
-from remote_wheel.spec.source import redact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +115,6 @@ _Plan = TypeVar("_Plan", bound=Plan)
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values, for the helper process and the boot record."""
     pins = [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins]
-    for pin in pins:  # file URLs of an index may be signed; no file and no repr needs that
-        pin["url"] = redact(pin["url"]) if "://" in pin["url"] else pin["url"]
     return {"requirements": list(plan.requirements), "pins": pins, "notes": list(plan.notes)}
 
 

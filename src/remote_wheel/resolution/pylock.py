@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import tomli_w
 from packaging.pylock import (
@@ -23,13 +23,15 @@ from packaging.pylock import (
     PylockUnsupportedVersionError,
     PylockValidationError,
 )
-from packaging.utils import canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidLock
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.spec.digest import is_strong, known_digests
+from remote_wheel.spec.repository import is_commit, parse_repository
+from remote_wheel.spec.source import redact
 
 if TYPE_CHECKING:
     from packaging.markers import Environment
@@ -85,6 +87,8 @@ _File = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageS
 
 def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], str]) -> Pin:
     tool = (package.tool or {}).get(_TOOL, {})
+    if not isinstance(tool, Mapping):
+        raise InvalidLock(lock=shown, reason=f"{package.name}: tool.{_TOOL} is no table")
     version = str(package.version) if package.version is not None else ""
     if isinstance(file, PackageDirectory):
         raise InvalidLock(lock=shown, reason=f"{package.name} is a folder ({file.path}), and folders are not mounted")
@@ -93,10 +97,13 @@ def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], s
     digests = known_digests(file.hashes)
     if not is_strong(digests):
         raise InvalidLock(lock=shown, reason=f"{package.name} has no SHA-256 or better")
-    url = file.url or locate(file.path or "")
+    url = _without_trust(file.url) if file.url else locate(file.path or "")
     filename = _filename_of(file, url)
     if filename.endswith(".whl"):
-        name, wheel_version, *_ = parse_wheel_filename(filename)
+        try:
+            name, wheel_version, *_ = parse_wheel_filename(filename)
+        except (InvalidWheelFilename, InvalidVersion) as error:
+            raise InvalidLock(lock=shown, reason=f"{package.name}: {error}") from error
         if name != package.name or (version and wheel_version != Version(version)):
             raise InvalidLock(lock=shown, reason=f"{package.name} {version} is locked to {filename}")
         version = str(wheel_version)
@@ -113,6 +120,14 @@ def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], s
     )
 
 
+def _without_trust(url: str) -> str:
+    """Return a lock's URL without what would have the lock vouch for its own server: credentials, a host key."""
+    parts = urlsplit(url)
+    if parts.scheme in ("sftp", "ssh"):
+        return redact(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+
+
 def _filename_of(file: PackageArchive | PackageWheel | PackageSdist, url: str) -> str:
     if isinstance(file, PackageArchive):
         path = urlsplit(url).path if "://" in url else url.replace("\\", "/")
@@ -123,6 +138,12 @@ def _filename_of(file: PackageArchive | PackageWheel | PackageSdist, url: str) -
 def _pin_of_repository(package: Package, file: PackageVcs, tool: Mapping[str, Any], shown: str) -> Pin:
     if file.type != "git" or not file.url:
         raise InvalidLock(lock=shown, reason=f"{package.name} comes from {file.type}, of which no archive can be had")
+    if not is_commit(file.commit_id):
+        raise InvalidLock(lock=shown, reason=f"{package.name}: {file.commit_id!r} is no full commit id")
+    if archive := tool.get("archive"):
+        place = parse_repository(str(archive), {})
+        if place is None or place.ref != file.commit_id or place.url != file.url.removesuffix(".git"):
+            raise InvalidLock(lock=shown, reason=f"{package.name}: its archive is not of its repository and commit")
     return Pin(
         name=package.name,
         version=str(package.version or ""),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pathspec import GitIgnoreSpec
 
 _NATIVE_BACKENDS: Final = ("mesonpy", "scikit_build_core", "maturin", "skbuild", "py_build_cmake", "sipbuild", "cmeel")
+_ASIDE: Final = frozenset(("tests", "test", "testing", "docs", "doc", "examples", "benchmarks"))
 _NATIVE_SETUP: Final = re.compile(r"\b(ext_modules|cffi_modules|rust_extensions|Extension\s*\()")
 
 
@@ -52,7 +53,8 @@ def why_built(pyproject: Mapping[str, Any], tree: SourceTree) -> str:
         return "its build has a hook of its own (tool.hatch.build.hooks.custom)"
     if backend == "poetry" and "build" in tool.get("poetry", {}):
         return "its build has a script of its own (tool.poetry.build)"
-    if native := next((path for path in sorted(tree.paths) if path.endswith(".pyx")), ""):
+    sources = (path for path in sorted(tree.paths) if path.endswith(".pyx"))
+    if native := next((path for path in sources if _ASIDE.isdisjoint(path.split("/"))), ""):
         return f"{native} is to be compiled"
     return ""
 
@@ -81,7 +83,9 @@ def _holds(tree: SourceTree, place: str) -> bool:
 
 
 def _flit(tool: Mapping[str, Any], name: str, tree: SourceTree) -> Iterator[tuple[str, str]]:
-    module = tool.get("flit", {}).get("module", {}).get("name", name).replace(".", "/")
+    flit = tool.get("flit", {})
+    stated = flit.get("module", {}).get("name") or flit.get("metadata", {}).get("module")
+    module = (stated or name).replace(".", "/")
     yield from _package_or_module(module, tree)
 
 
@@ -141,10 +145,10 @@ def _selected(
 
 
 def _moved(path: str, sources: Mapping[str, str]) -> str:
-    for place, target in sources.items():
-        inner = path.removeprefix(place.strip("/")).strip("/")
-        if inner != path:
-            return f"{target.strip('/')}/{inner}".strip("/")
+    for place in sorted(sources, key=len, reverse=True):
+        prefix, target = place.strip("/"), sources[place].strip("/")
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return f"{target}/{path.removeprefix(prefix).strip('/')}".strip("/")
     return path
 
 
@@ -238,11 +242,36 @@ def find_version(pyproject: Mapping[str, Any], name: str, tree: SourceTree) -> s
         found = _version_in(tree, [path for place in places for path in (place, f"{place}/__init__.py")])
     elif backend == "setuptools":
         found = _setuptools_version(tool.get("setuptools", {}), tree)
+    elif backend == "poetry":  # from version 2 on, its own table may fill what [project] leaves open
+        found = str(tool.get("poetry", {}).get("version", ""))
     else:
         table = tool.get({"hatchling": "hatch"}.get(backend, backend), {}).get("version", {})
         path = table.get("path", "") if isinstance(table, Mapping) else ""
         found = "" if "pattern" in table else _version_in(tree, [path])
     return found or _version_of_repository(tree)
+
+
+def find_generated(pyproject: Mapping[str, Any], version: str, tree: SourceTree) -> dict[str, bytes]:
+    """Return the files with the version that a build would write and a repository does not have, by path."""
+    tool = pyproject.get("tool", {})
+    scm, pdm = tool.get("setuptools_scm", {}), tool.get("pdm", {}).get("version", {})
+    hatch = tool.get("hatch", {}).get("build", {})
+    hooks = (hatch.get("hooks", {}), hatch.get("targets", {}).get("wheel", {}).get("hooks", {}))
+    stated = [
+        scm.get("version_file"),
+        scm.get("write_to"),
+        *(each.get("vcs", {}).get("version-file") for each in hooks),
+    ]
+    if isinstance(pdm, Mapping) and pdm.get("write_to"):
+        stated += [pdm["write_to"], f"src/{pdm['write_to']}"]
+    parts = [int(part) if part.isdigit() else part for part in re.split(r"[.+-]", version)]
+    text = f"__version__ = version = {version!r}\n__version_tuple__ = version_tuple = {tuple(parts)!r}\n"
+    text += "__commit_id__ = commit_id = None\n"
+    return {
+        path: text.encode()
+        for path in stated
+        if path and path.endswith(".py") and path not in tree.paths and _holds(tree, path.rpartition("/")[0])
+    }
 
 
 def _setuptools_version(table: Mapping[str, Any], tree: SourceTree) -> str:

@@ -25,6 +25,12 @@ _WANTED: Final = {  # setuptools' keyword → the field of [project]
 }
 
 
+def read_legacy_files(tree: SourceTree) -> dict[str, Any]:
+    """Return what setup.cfg and setup.py say of packages and modules, as ``[tool.setuptools]`` says it."""
+    found: dict[str, Any] = (_read_cfg(tree) | _read_setup(tree)).get("_files", {})
+    return found
+
+
 def read_legacy(tree: SourceTree) -> dict[str, Any] | None:
     """Return what setup.cfg and setup.py say as a ``[project]`` table, None where there is neither.
 
@@ -33,12 +39,18 @@ def read_legacy(tree: SourceTree) -> dict[str, Any] | None:
     """
     if "setup.py" not in tree.paths and "setup.cfg" not in tree.paths:
         return None
-    table = _read_cfg(tree) | _read_setup(tree)
+    of_cfg, of_setup = _read_cfg(tree), _read_setup(tree)
+    # What setup.cfg states counts, whatever setup.py may compute beside it.
+    table = of_cfg | {key: value for key, value in of_setup.items() if value is not _COMPUTED or key not in of_cfg}
     name = table.get("name")
     if not isinstance(name, str):
         if not re.search(r"\bsetup\s*\(", tree.text("setup.py")):  # a setup.cfg may be of other tools alone
             return None
         raise MustBeBuilt(subject=tree.subject, project="", reason="its setup.py computes its metadata")
+    if isinstance(extras := table.get("optional-dependencies"), dict) and isinstance(
+        table.get("dependencies", []), list
+    ):
+        table["dependencies"] = [*table.get("dependencies", []), *_conditional(extras)]
     for field in ("dependencies", "optional-dependencies", "requires-python"):
         if table.get(field) is _COMPUTED:
             raise MustBeBuilt(subject=tree.subject, project=name, reason=f"its setup.py computes its {field}")
@@ -64,10 +76,10 @@ def _read_cfg(tree: SourceTree) -> dict[str, Any]:
     if python := parser.get("options", "python_requires", fallback=""):
         table["requires-python"] = python
     if required := parser.get("options", "install_requires", fallback=""):
-        table["dependencies"] = _lines(required)
+        table["dependencies"] = _requirements(required, tree)
     if parser.has_section("options.extras_require"):
         extras = parser.items("options.extras_require")
-        table["optional-dependencies"] = {extra: _lines(text) for extra, text in extras}
+        table["optional-dependencies"] = {extra: _requirements(text, tree) for extra, text in extras}
     if parser.has_section("options.entry_points"):
         table |= _entry_points(dict(parser.items("options.entry_points")))
     if files := _read_cfg_files(parser):
@@ -98,6 +110,25 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in (text.splitlines() if "\n" in text else text.split(",")) if name.strip()]
 
 
+def _requirements(text: str, tree: SourceTree) -> list[str]:
+    """Return a list of requirements, which may stand in files of their own (``file: requirements.txt``)."""
+    if not text.strip().startswith("file:"):
+        return _lines(text)
+    named = [path.strip() for path in text.strip().removeprefix("file:").replace("\n", ",").split(",")]
+    lines = (line.partition(" #")[0].strip() for path in named if path for line in tree.text(path).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _conditional(extras: dict[str, list[str]]) -> list[str]:
+    """Take the old spelling ``[extra]:marker`` out of *extras*, and return the requirements that are of none."""
+    plain: list[str] = []
+    for key in [key for key in extras if ":" in key]:
+        extra, _, marker = key.partition(":")
+        lines = [f"{line} ; {marker}" for line in extras.pop(key)]
+        (extras.setdefault(extra, []) if extra else plain).extend(lines)
+    return plain
+
+
 def _lines(text: str) -> list[str]:
     """Return setuptools' list: one entry a line, or separated by semicolons on one."""
     return [line.strip() for line in (text.splitlines() if "\n" in text else text.split(";")) if line.strip()]
@@ -108,27 +139,44 @@ def _read_setup(tree: SourceTree) -> dict[str, Any]:
         module = ast.parse(tree.text("setup.py"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    names: dict[str, ast.expr] = {}
-    for statement in module.body:
-        if isinstance(statement, ast.Assign):
-            names |= {target.id: statement.value for target in statement.targets if isinstance(target, ast.Name)}
-    table: dict[str, Any] = {}
-    for call in ast.walk(module):
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == "setup":
-            for keyword in call.keywords:
-                value = _literal(keyword.value, names)
-                if keyword.arg == "install_requires" and isinstance(value, str):
-                    value = _lines(value)
-                if keyword.arg in _WANTED:
-                    table[_WANTED[keyword.arg]] = value
-                elif keyword.arg in _FILES:
-                    table.setdefault("_files", {})[_FILES[keyword.arg]] = value
-                elif keyword.arg == "entry_points" and isinstance(value, (Mapping, str)):
-                    groups = _groups_of(value) if isinstance(value, str) else value
-                    table |= _entry_points({group: _joined(entries) for group, entries in groups.items()})
+    names, table = _constants(module), dict[str, Any]()
+    calls = [each for each in ast.walk(module) if isinstance(each, ast.Call) and _called(each) == "setup"]
+    if len(calls) > 1 or any(keyword.arg is None for call in calls for keyword in call.keywords):
+        table |= dict.fromkeys(_WANTED.values(), _COMPUTED)  # what is not stated may come by **, or by the other call
+    for call in calls:
+        for keyword in call.keywords:
+            value = _literal(keyword.value, names)
+            if keyword.arg == "install_requires" and isinstance(value, str):
+                value = _lines(value)
+            if keyword.arg in _WANTED:
+                table[_WANTED[keyword.arg]] = value
+            elif keyword.arg in _FILES:
+                table.setdefault("_files", {})[_FILES[keyword.arg]] = value
+            elif keyword.arg == "entry_points" and isinstance(value, (Mapping, str)):
+                groups = _groups_of(value) if isinstance(value, str) else value
+                table |= _entry_points({group: _joined(entries) for group, entries in groups.items()})
     if _COMPUTED in table.get("_files", {}).values():  # find_packages(), for one: our own search stands for it
         del table["_files"]
     return table
+
+
+def _called(call: ast.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
+def _constants(module: ast.Module) -> dict[str, ast.expr]:
+    """Return the names that are assigned once, at the top, and that nothing else in the file can change."""
+    assigned: dict[str, ast.expr] = {}
+    for statement in module.body:
+        if isinstance(statement, ast.Assign):
+            assigned |= {target.id: statement.value for target in statement.targets if isinstance(target, ast.Name)}
+    stores = [node.id for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    touched = {
+        node.value.id  # name.append(…), name[…] = …
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name)
+    }
+    return {name: value for name, value in assigned.items() if stores.count(name) == 1 and name not in touched}
 
 
 def _literal(node: ast.expr, names: Mapping[str, ast.expr]) -> Any:
@@ -146,7 +194,10 @@ def _groups_of(text: str) -> dict[str, str]:
     """Return the groups of entry points of an .ini text, which setup() takes as well."""
     parser = ConfigParser(interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
-    parser.read_string(text)
+    try:
+        parser.read_string(text)
+    except ConfigParserError as error:
+        raise ValueError(f"its entry points can't be read: {str(error).splitlines()[0]}") from error
     return {group: "\n".join(f"{name} = {value}" for name, value in parser.items(group)) for group in parser.sections()}
 
 

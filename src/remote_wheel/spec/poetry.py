@@ -53,8 +53,8 @@ def requirements_of_poetry(table: Mapping[str, Any]) -> tuple[list[str], dict[st
     """
     required, optional, python = [], dict[str, str](), ""
     for name, value in table.get("dependencies", {}).items():
-        if name.lower() == "python":
-            python = specifiers_of_poetry(value)
+        if name.lower() == "python":  # of a choice the last: the older ones are of Pythons before ours
+            python = specifiers_of_poetry(value.rpartition("||")[2])
             continue
         entries = value if isinstance(value, list) else [value]
         for entry in entries:

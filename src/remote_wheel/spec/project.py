@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from packaging.metadata import RawMetadata, parse_email
@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidMetadata, MustBeBuilt
-from remote_wheel.spec.backends import SourceTree, backend_of, find_roots, find_version, why_built
-from remote_wheel.spec.legacy import read_legacy
+from remote_wheel.spec.backends import SourceTree, backend_of, find_generated, find_roots, find_version, why_built
+from remote_wheel.spec.legacy import read_legacy, read_legacy_files
 from remote_wheel.spec.poetry import requirements_of_poetry
 
 # What mounting needs to know; a build may compute the rest as it likes.
@@ -21,10 +21,14 @@ _UNKNOWN_VERSION: Final = "0"  # the oldest that PEP 440 has: it satisfies no lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What is known of a project without a build. `files` are its dist-info's, `roots` as backends.find_roots says."""
+    """What is known of a project without a build.
+
+    `files` are its dist-info's, `roots` as backends.find_roots says, `generated` what a build would add to the tree.
+    """
 
     files: Mapping[str, bytes]
     roots: tuple[tuple[str, str], ...]
+    generated: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def describe(tree: SourceTree) -> Description | None:
@@ -35,17 +39,19 @@ def describe(tree: SourceTree) -> Description | None:
     pyproject = _read_pyproject(tree)
     sdist = _read_sdist(tree)
     try:
-        project = _project_table(pyproject)
+        project = _project_table(pyproject, tree)
         if project is None and sdist is None and backend_of(pyproject) == "setuptools":
             project = read_legacy(tree)
-            if project and (files := project.pop("_files", None)):
-                tool = pyproject.get("tool", {})
-                pyproject = {**pyproject, "tool": {**tool, "setuptools": {**files, **tool.get("setuptools", {})}}}
+            (project or {}).pop("_files", None)
+        if backend_of(pyproject) == "setuptools" and (legacy := read_legacy_files(tree)):
+            tool = pyproject.get("tool", {})
+            pyproject = {**pyproject, "tool": {**tool, "setuptools": {**legacy, **tool.get("setuptools", {})}}}
         name = str((project or {}).get("name") or (sdist or {}).get("name") or "")
         if reason := why_built(pyproject, tree):
             raise MustBeBuilt(subject=tree.subject, project=name, reason=reason)
         if project is not None:
-            files = _files_of_project(_with_dynamic(project, pyproject, sdist, tree))
+            project = _with_dynamic(project, pyproject, sdist, tree)
+            files = _files_of_project(project)
         elif sdist is not None:
             files = {"METADATA": tree.read("PKG-INFO"), **_egg_entry_points(tree)}
         elif backend_of(pyproject) != "setuptools":
@@ -53,7 +59,10 @@ def describe(tree: SourceTree) -> Description | None:
             raise MustBeBuilt(subject=tree.subject, project="", reason=reason)
         else:
             return None
-        return Description(files=files, roots=find_roots(pyproject, name, tree))
+        version = str((project or sdist or {}).get("version", ""))
+        generated = find_generated(pyproject, version, tree)
+        whole = replace(tree, paths={*tree.paths, *generated})
+        return Description(files=files, roots=find_roots(pyproject, name, whole), generated=generated)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise InvalidMetadata(subject=tree.subject, reason=f"a table has a wrong type or value ({error})") from error
 
@@ -85,16 +94,41 @@ def _egg_entry_points(tree: SourceTree) -> dict[str, bytes]:
     return {"entry_points.txt": tree.read(found[0])} if len(found) == 1 else {}
 
 
-def _project_table(pyproject: Mapping[str, Any]) -> dict[str, Any] | None:
+def _flit_table(flit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flit's old table, ``[tool.flit.metadata]``, as ``[project]`` says it; the version is the module's."""
+    old = flit["metadata"]
+    return {
+        "name": old.get("dist-name", old["module"]),
+        "dynamic": ["version"],
+        "dependencies": old.get("requires", []),
+        "optional-dependencies": old.get("requires-extra", {}),
+        "requires-python": old.get("requires-python", ""),
+        "scripts": flit.get("scripts", {}),
+        "entry-points": flit.get("entrypoints", {}),
+    }
+
+
+def _requirements_of_poetry(poetry: Mapping[str, Any], tree: SourceTree) -> tuple[list[str], dict[str, list[str]], str]:
+    try:
+        return requirements_of_poetry(poetry)
+    except ValueError as error:
+        reason = f"its dependencies can't be said as requirements: {error}"
+        raise MustBeBuilt(subject=tree.subject, project=str(poetry.get("name", "")), reason=reason) from error
+
+
+def _project_table(pyproject: Mapping[str, Any], tree: SourceTree) -> dict[str, Any] | None:
     table = pyproject.get("project")
     if table is not None:
         if not isinstance(table, dict) or not isinstance(table.get("name"), str):
             raise ValueError("pyproject.toml has a [project] table without a name")
         return table
-    poetry = pyproject.get("tool", {}).get("poetry", {})
+    tool = pyproject.get("tool", {})
+    if backend_of(pyproject) in ("flit_core", "flit") and "metadata" in tool.get("flit", {}):
+        return _flit_table(tool["flit"])
+    poetry = tool.get("poetry", {})
     if "name" not in poetry or backend_of(pyproject) != "poetry":
         return None
-    required, extras, python = requirements_of_poetry(poetry)
+    required, extras, python = _requirements_of_poetry(poetry, tree)
     found = {"name": poetry["name"], "version": poetry["version"], "description": poetry.get("description", "")}
     scripts = {name: target for name, target in poetry.get("scripts", {}).items() if isinstance(target, str)}
     plugins = {"scripts": scripts, "entry-points": poetry.get("plugins", {})}
@@ -114,21 +148,31 @@ def _with_dynamic(
         found = sdist["version"] if sdist else find_version(pyproject, project["name"], tree)
         filled["version"] = _as_version(found)
     files = pyproject.get("tool", {}).get("setuptools", {}).get("dynamic", {})
-    for field in sorted(dynamic.intersection(_NEEDED)):
-        if field == "dependencies" and "file" in files.get(field, {}):
-            filled[field] = _lines_of(files[field]["file"], tree)
-        elif field == "optional-dependencies" and field in files:
-            filled[field] = {extra: _lines_of(each["file"], tree) for extra, each in files[field].items()}
-        elif sdist and field in ("dependencies", "optional-dependencies", "requires-python"):
+    for key in sorted(dynamic.intersection(_NEEDED)):
+        if key == "dependencies" and "file" in files.get(key, {}):
+            filled[key] = _lines_of(files[key]["file"], tree)
+        elif key == "optional-dependencies" and key in files:
+            filled[key] = {extra: _lines_of(each["file"], tree) for extra, each in files[key].items()}
+        elif key in (of_poetry := _filled_by_poetry(pyproject, tree)):
+            filled[key] = of_poetry[key]
+        elif sdist and key in ("dependencies", "optional-dependencies", "requires-python"):
             filled["_requires_dist"] = sdist.get("requires_dist", [])
             filled["_extras"] = sdist.get("provides_extra", [])
             filled["requires-python"] = sdist.get("requires_python", "")
         elif sdist:
             filled["_entry_points"] = _egg_entry_points(tree).get("entry_points.txt", b"")
         else:
-            reason = f"its {field} are computed by its build (dynamic = {field})"
+            reason = f"its {key} are computed by its build (dynamic = {key})"
             raise MustBeBuilt(subject=tree.subject, project=project["name"], reason=reason)
     return filled
+
+
+def _filled_by_poetry(pyproject: Mapping[str, Any], tree: SourceTree) -> dict[str, Any]:
+    """Return what Poetry's own table says of fields that [project] calls dynamic (from Poetry 2 on)."""
+    if backend_of(pyproject) != "poetry":
+        return {}
+    required, extras, python = _requirements_of_poetry(pyproject.get("tool", {}).get("poetry", {}), tree)
+    return {"dependencies": required, "optional-dependencies": extras, "requires-python": python}
 
 
 def _as_version(text: str) -> str:

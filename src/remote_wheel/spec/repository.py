@@ -129,4 +129,5 @@ def _no_git(text: str) -> Repository:
     raise InvalidSource(
         source=f"{shown}://…",
         reason="only repositories on GitHub, GitLab and Bitbucket can be fetched as archives; git itself is not run",
+        way_out="Write github:owner/name@ref (gitlab:, bitbucket:), or git+https:// and one of their hosts.",
     )

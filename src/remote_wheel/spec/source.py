@@ -77,7 +77,7 @@ def parse_source(
 
 def is_source(text: str) -> bool:
     """Whether *text*, where a requirement may stand too, is a URL, a path or a repository; ``name @ url`` is not."""
-    if re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@\s", text):
+    if re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", text):
         return False
     has_place = re.match(r"[^@;\[\]=<>!~\s]*[/\\]", text) or text.startswith((".", "/"))
     return bool(_SCHEME.match(text) or has_place or text.lower().endswith((".whl", ".zip", *_TARS)))
@@ -85,9 +85,13 @@ def is_source(text: str) -> bool:
 
 def _of_repository(repository: Repository, text: str) -> Source:
     ref = re.sub(r"[^\w.+-]+", "-", repository.ref or "HEAD")
-    user = urlsplit(text.removeprefix("git+")).netloc.rpartition("@")[0] if "://" in text else ""
+    if text.startswith(("http:", "https:")):  # the file at this very address, should its hash be stated
+        url = urlunsplit(urlsplit(text)._replace(fragment=""))
+    else:
+        user = urlsplit(text.removeprefix("git+")).netloc.rpartition("@")[0] if "://" in text else ""
+        url = repository.shown.replace("://", f"://{user}@", 1) if user else repository.shown
     return Source(
-        url=repository.shown.replace("://", f"://{user}@", 1) if user else repository.shown,
+        url=url,
         filename=f"{repository.name}-{ref}.zip",
         kind="zip",
         digests=_digests_of(text),
@@ -122,10 +126,12 @@ def take_hostkey(url: str) -> tuple[str, str]:
     Raises InvalidSource for a fingerprint that is none.
     """
     parts = urlsplit(url)
-    found = _HOSTKEY.search(f"?{parts.query}") or _HOSTKEY.search(f"#{parts.fragment}")
+    found = {*_HOSTKEY.findall(f"?{parts.query}"), *_HOSTKEY.findall(f"#{parts.fragment}")}
     if not found and "hostkey=" in url:
         raise InvalidSource(source=redact(url), reason="hostkey= is no SHA256:… fingerprint as ssh-keygen -l shows")
-    return urlunsplit(parts._replace(query="", fragment="")), found[1] if found else ""
+    if len(found) > 1:
+        raise InvalidSource(source=redact(url), reason="it states two different host keys")
+    return urlunsplit(parts._replace(query="", fragment="")), found.pop() if found else ""
 
 
 def _parse_path(text: str, scheme: str, name: str) -> Source:
@@ -157,7 +163,10 @@ def _digests_of(text: str) -> dict[str, str]:
 
 
 def _path_of_file_url(text: str) -> str:
-    path = unquote(urlsplit(text).path)
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):  # RFC 8089: a file on that host, not on this one
+        raise InvalidSource(source=text, reason=f"it is a file of the host {parts.netloc!r}; only local ones are read")
+    path = unquote(parts.path)
     return path[1:] if re.match(r"/[A-Za-z]:", path) else path  # file:///C:/x is C:/x
 
 
@@ -169,7 +178,17 @@ def _kind_of(filename: str, shown: str, name: str) -> tuple[Kind, str]:
     if name:  # content that its address does not call a module, but the user does
         return "module", f"{name}.py"
     forms = "a wheel (.whl), an archive (.zip, .tar.gz and its like) nor a .py"
-    raise InvalidSource(source=shown, reason=f"{filename or 'it'!r} is neither {forms}")
+    reason = f"{filename or 'it'!r} is neither {forms}"
+    if found := re.fullmatch(r"https?://(github|gitlab|bitbucket)\.(?:com|org)/([^/]+/[^/#?]+?)(?:\.git)?/?", shown):
+        way = f"Write the repository as {found[1]}:{found[2]}@REF, with a tag, branch or commit."
+        raise InvalidSource(source=shown, reason=reason, way_out=way)
+    raise InvalidSource(source=shown, reason=reason)
+
+
+def split_extras(text: str) -> tuple[str, frozenset[str]]:
+    """Return a source without the extras behind it (``./x.whl[more]``, as pip writes it), and these."""
+    found = re.fullmatch(r"(.+\.\w+)\[([\w\s.,-]+)\]", text)
+    return (found[1], frozenset(each.strip() for each in found[2].split(","))) if found else (text, frozenset())
 
 
 def join_url(base: str, url: str) -> str:
@@ -197,6 +216,13 @@ def redact(url: str) -> str:
     public = ("versionId",) if parts.scheme == "s3" else ()
     query = "&".join(f"{key}={value if key in public else '***'}" if equals else "***" for key, equals, value in pairs)
     return urlunsplit(parts._replace(netloc=host, query=query, fragment=""))
+
+
+def without_secrets(url: str) -> str:
+    """Return *url* without all that redact() hides: an address that may be written into a lock."""
+    shown = urlsplit(redact(url))
+    kept = [pair for pair in shown.query.split("&") if pair and not pair.endswith("***")]
+    return urlunsplit(shown._replace(query="&".join(kept)))
 
 
 def redact_text(text: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -14,6 +14,7 @@ from remote_wheel.spec.backends import SourceTree
 from remote_wheel.spec.metadata import parse_metadata
 from remote_wheel.spec.project import describe
 from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.names import find_collisions, name_fault
 from remote_wheel.verify.tar import TarArchive
 from remote_wheel.verify.wheel import Verified
 
@@ -25,6 +26,7 @@ _NOT_IMPORTED: Final = frozenset(
 )  # fmt: skip
 
 
+_File = str | bytes  # a member's name, or the contents of a file that a build would make
 _EGG_INFO: Final = re.compile(r"(?:[^/]+/)?[^/]+\.egg-info/")  # what setuptools leaves behind in an sdist
 
 
@@ -62,8 +64,10 @@ def verify_tree(
         return archive.read(paths[path])
 
     description = describe(SourceTree(subject=filename, paths=paths.keys(), read=read, version_hint=version_hint))
-    importable = _importable(paths, description.roots if description else ())
-    if linked := sorted(path for path, name in importable.items() if archive.members[name].is_link):
+    generated = description.generated if description else {}
+    importable = _importable({**paths, **generated}, description.roots if description else ())
+    _check_places(importable, filename)
+    if linked := sorted(p for p, m in importable.items() if isinstance(m, str) and archive.members[m].is_link):
         raise UnsafeArchive(
             subject=filename, member=linked[0], rule="it is a link where a module or its data should be"
         )
@@ -101,7 +105,10 @@ def _single_top(paths: Mapping[str, str]) -> str:
     return "" if f"{top}/__init__.py" in paths else f"{top}/"
 
 
-def _below(paths: Mapping[str, str], prefix: str) -> dict[str, str]:
+_Any = TypeVar("_Any")
+
+
+def _below(paths: Mapping[str, _Any], prefix: str) -> dict[str, _Any]:
     return {path.removeprefix(prefix): name for path, name in paths.items() if path.startswith(prefix)}
 
 
@@ -115,6 +122,15 @@ def _check_links(archive: Archive | TarArchive, paths: Mapping[str, str], filena
                 raise UnsafeArchive(
                     subject=filename, member=name, rule=f"it is a link out of the archive, to {target!r}"
                 )
+
+
+def _check_places(importable: Mapping[str, str | bytes], filename: str) -> None:
+    """Refuse places below the import root that no archive could name: a project's tables may say anything."""
+    for path in importable:
+        if fault := name_fault(path):
+            raise UnsafeArchive(subject=filename, member=path, rule=f"as its tables place it, {fault}")
+    for path, rule in find_collisions(importable):
+        raise UnsafeArchive(subject=filename, member=path, rule=f"as its tables place it, {rule}")
 
 
 def _content_sha256(archive: Archive | TarArchive, paths: Mapping[str, str]) -> str:
@@ -131,10 +147,10 @@ def _content_sha256(archive: Archive | TarArchive, paths: Mapping[str, str]) -> 
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
 
 
-def _importable(paths: Mapping[str, str], roots: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _importable(paths: Mapping[str, _File], roots: Sequence[tuple[str, str]]) -> dict[str, _File]:
     """Return import path → member: what the project's tables name, else what backends find by themselves."""
     if roots:
-        found: dict[str, str] = {}
+        found: dict[str, _File] = {}
         for place, target in roots:
             if place in paths:
                 found[target] = paths[place]
