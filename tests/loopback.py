@@ -27,6 +27,7 @@ class IndexedFile:
     requires_python: str = ""
     yanked: str | None = None
     sha256: str = ""  # what the page states; empty: the truth
+    upload_time: str = ""
 
 
 @dataclass
@@ -50,6 +51,9 @@ class LoopbackIndex:
     hang_s: float = 0.0
     requests: list[tuple[str, int]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # the paths as they came, with their queries
+    status_of: dict[str, tuple[str, str]] = field(default_factory=dict)  # project → status and reason (PEP 792)
+    html_at: dict[str, str] = field(default_factory=dict)  # path → an HTML page that is none of a project
+    json_of: dict[str, str] = field(default_factory=dict)  # project → JSON answered instead of its page
     pages_of: dict[str, str] = field(default_factory=dict)  # project → HTML answered instead of its page
     port: int = 0
 
@@ -63,11 +67,9 @@ class LoopbackIndex:
 
     def add(self, name: str, version: str, files: Any = None, **recipe: Any) -> IndexedFile:
         """Add a wheel by recipe; `requires_python`, as in the real world, goes to page and METADATA."""
-        yanked, sha256 = recipe.pop("yanked", None), recipe.pop("sha256", "")
+        facts = {key: recipe.pop(key) for key in ("yanked", "sha256", "upload_time") if key in recipe}
         filename, data = make_wheel(name, version, files, **recipe)
-        return self.add_file(
-            name, filename, data, requires_python=recipe.get("requires_python", ""), yanked=yanked, sha256=sha256
-        )
+        return self.add_file(name, filename, data, requires_python=recipe.get("requires_python", ""), **facts)
 
     def add_file(self, name: str, filename: str, data: bytes, **facts: Any) -> IndexedFile:
         """Add any file to the project's page."""
@@ -104,10 +106,16 @@ class LoopbackIndex:
                 entry["requires-python"] = file.requires_python
             if file.yanked is not None:
                 entry["yanked"] = file.yanked or True
+            if file.upload_time:
+                entry["upload-time"] = file.upload_time
             if self.has_metadata and file.metadata:
                 entry["core-metadata"] = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
             files.append(entry)
-        return json.dumps({"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": files}).encode()
+        page: dict[str, Any] = {"meta": {"api-version": "1.4"}, "name": project, "versions": [], "files": files}
+        if project in self.status_of:
+            status, reason = self.status_of[project]
+            page["project-status"] = {"status": status, "reason": reason}
+        return json.dumps(page).encode()
 
     def html_page(self, project: str) -> bytes:
         rows = []
@@ -119,16 +127,23 @@ class LoopbackIndex:
             if self.has_metadata and file.metadata:
                 attributes += f' data-core-metadata="sha256={hashlib.sha256(file.metadata).hexdigest()}"'
             rows.append(f'<a href="../../files/{file.filename}{fragment}"{attributes}>{file.filename}</a><br>')
-        return ("<!DOCTYPE html><html><body>" + "\n".join(rows) + "</body></html>").encode()
+        status, reason = self.status_of.get(project, ("active", ""))
+        head = f'<head><meta name="pypi:project-status" content="{status}">'
+        head += f'<meta name="pypi:project-status-reason" content="{html.escape(reason)}"></head>'
+        return (f"<!DOCTYPE html><html>{head}<body>" + "\n".join(rows) + "</body></html>").encode()
 
     def find(self, path: str, accept: str) -> tuple[bytes, str] | None:
         """Return (content, content type) of a path."""
+        if path in self.html_at:
+            return self.html_at[path].encode(), "text/html"
         if path in self.extra:
             return self.extra[path], "application/octet-stream"
         parts = path.strip("/").split("/")
         if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.pages_of:
             return self.pages_of[parts[1]].encode(), "text/html"
         if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.files:
+            if parts[1] in self.json_of:
+                return self.json_of[parts[1]].encode(), JSON
             if self.speaks_json and "json" in accept:
                 return self.json_page(parts[1]), JSON
             return self.html_page(parts[1]), "text/html; charset=utf-8"

@@ -70,6 +70,12 @@ def require(
     remote_wheel.errors; and whatever the imported module itself raises.
     """
     _check_requirements(requirements, module)
+    for requirement in requirements:
+        if requirement.startswith("-r "):
+            from remote_wheel.errors import UsageError
+
+            what = f"require() gives modules, and {requirement!r} is a file of requirements"
+            raise UsageError(message=what, way_out="resolve() takes it, and the plan's mount().")
     record, _ = _boot("require", requirements, checked(options), cache_dir)
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
@@ -114,7 +120,10 @@ def resolve(
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Plan":
-    """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does."""
+    """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does.
+
+    ``-r FILE`` among them stands for the requirements of a file.
+    """
     _check_requirements(requirements, None)
     return _ask_for_plan(request_of("require", requirements, checked(options), cache_folder(cache_dir)))
 

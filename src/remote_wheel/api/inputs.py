@@ -125,4 +125,4 @@ def _read_text(path: str) -> str:
 
 
 def _beside(path: str, named: str) -> str:
-    return os.path.join(os.path.dirname(path), named)
+    return os.path.normpath(os.path.join(os.path.dirname(path), named))  # so that a circle of files closes

@@ -46,7 +46,7 @@ def parse_requirements_file(
 ) -> RequirementsFile:
     """Read the requirements file at *path* and the files that it names.
 
-    *read* returns a file's text, *join* the path of a file as the one that names it means it. Raises UsageError for a
+    *read* returns a file's text, *join* the normal path of a file that another one names. Raises UsageError for a
     line that can't be honoured.
     """
     found = RequirementsFile()
@@ -112,7 +112,7 @@ def _with_hashes(line: str, path: str, number: int, found: RequirementsFile) -> 
     hashes = frozenset(f"{algorithm.lower()}:{digest.lower()}" for algorithm, digest in _HASH.findall(line))
     requirement = _HASH.sub("", line).strip()
     if " --" in requirement:
-        raise _refusal(path, number, f"the option {requirement.partition(' --')[2].split()[0]!r} is not known")
+        raise _refusal(path, number, f"the option --{requirement.partition(' --')[2].split()[0]} is not known")
     if hashes:
         if not any(each.partition(":")[0] in STRONG for each in hashes):
             raise _refusal(path, number, "its hashes are weaker than SHA-256")

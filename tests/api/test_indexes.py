@@ -1,0 +1,231 @@
+"""Where projects come from: several indexes, names, bindings, flat places, credentials, and who may be insecure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.wheels import make_wheel
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex, serve
+
+SHOW = """
+import remote_wheel
+try:
+    plan = remote_wheel.resolve({subjects}, prefer_installed=False, {options})
+    print(*(f"{{pin.name}}=={{pin.version}}" for pin in plan.pins), sep=",")
+    print(*plan.notes, sep="|")
+except remote_wheel.RemoteWheelError as error:
+    print(f"{{type(error).__name__}}: {{error}} | {{error.hint}}")
+"""
+
+
+class Resolving:
+    """Resolves in fresh interpreters; tells the pins, or the error."""
+
+    def __init__(self, python: Python) -> None:
+        self._python = python
+
+    def __call__(self, *subjects: str, options: str = "", **environ: str) -> str:
+        return self.with_notes(*subjects, options=options, **environ)[0]
+
+    def with_notes(self, *subjects: str, options: str = "", **environ: str) -> list[str]:
+        code = SHOW.format(subjects=", ".join(map(repr, subjects)), options=options)
+        return [*self._python(code, **environ).stdout.splitlines(), ""]
+
+
+@pytest.fixture
+def resolving(python: Python) -> Resolving:
+    return Resolving(python)
+
+
+@pytest.fixture
+def other() -> Iterator[LoopbackIndex]:
+    """A second index."""
+    with serve(LoopbackIndex()) as running:
+        yield running
+
+
+def test_the_first_index_that_has_a_project_owns_it(
+    index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving
+) -> None:
+    other.add("ours", "1.0", requires=["theirs"])
+    index.add("ours", "9.0")  # dependency confusion: the greater version is on the public index
+    index.add("theirs", "2.0")
+    assert resolving("ours", options=f"extra_index_urls=[{other.url!r}]") == "ours==1.0,theirs==2.0"
+    assert resolving("ours", options=f"index=['corp={other.url}']") == "ours==1.0,theirs==2.0"
+    assert index.count("/simple/ours/") == 0
+    best = f"extra_index_urls=[{other.url!r}], index_strategy='unsafe-best-match'"
+    assert resolving("ours", options=best) == "ours==9.0"
+    assert "'best' is not known" in resolving("ours", options="index_strategy='best'")
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_an_index_that_fails_is_never_skipped(
+    index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving, status: int
+) -> None:
+    index.add("ours", "9.0")
+    other.statuses["/simple/ours/"] = status
+    said = resolving("ours", options=f"extra_index_urls=[{other.url!r}]")
+    assert said.partition(":")[0] in ("AccessDenied", "ServerError")
+    assert index.requests == []
+
+
+def test_a_bound_project_comes_from_its_index_alone(
+    index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving
+) -> None:
+    for name in ("torch", "numpy"):
+        other.add(name, "2.0", requires=["numpy"] if name == "torch" else [])
+        index.add(name, "3.0")
+    options = f"index=['cpu={other.url}'], project_index=['Torch=cpu']"
+    assert resolving("torch", options=options) == "torch==2.0,numpy==3.0", (
+        "numpy is there too, and not taken from there"
+    )
+    assert "is not PROJECT=NAME of a named index" in resolving("torch", options="project_index=['torch=gpu']")
+    assert "is not NAME=URL" in resolving("torch", options="index=['https://index.example/simple']")
+
+
+def test_flat_places_beside_an_index(
+    index: LoopbackIndex, resolving: Resolving, remote_wheel: Python, tmp_path: Path
+) -> None:
+    index.add("upper", "1.0", requires=["lower"])
+    index.add("lower", "1.0")
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    files = dict([make_wheel("lower", "2.0"), make_wheel("lower", "3.0")])
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        index.extra[f"/flat/{name}"] = data
+    links = "".join(f'<a href="{name}">{name}</a>\n' for name in files) + '<a href="README.md">read me</a>'
+    (folder / "links.html").write_text(f"<html><body>{links}</body></html>")
+    index.html_at["/flat/"] = f"<html><body>{links}</body></html>"
+    one = "lower-2.0-py3-none-any.whl"
+    for place, version in (
+        ("flat", "3.0"),
+        ("flat/links.html", "3.0"),
+        (f"flat/{one}", "2.0"),
+        ("flat/lower-2*.whl", "2.0"),
+        (folder.as_uri(), "3.0"),
+        (f"{index.root}flat/", "3.0"),
+        (f"{index.root}flat/{one}", "2.0"),
+    ):
+        assert resolving("upper", options=f"find_links=[{place!r}]") == f"upper==1.0,lower=={version}", place
+        assert resolving("lower", options=f"find_links=[{place!r}], no_index=True") == f"lower=={version}", place
+    said = resolving("upper", options="find_links=['flat'], no_index=True")
+    assert said.startswith("ProjectNotFound: project 'upper' was not found on file://")
+    assert "does not exist" in resolving("upper", options="find_links=['nowhere']")
+    assert "NotFound" in resolving("upper", options=f"find_links=['{index.root}nowhere/']")
+    run = (
+        "run",
+        "--no-index",
+        "--find-links",
+        "flat",
+        "--with",
+        "lower",
+        "-c",
+        "import lower; print(lower.__version__)",
+    )
+    assert remote_wheel(*run).stdout == "3.0\n"
+    name, data = make_wheel("lower", "4.0")
+    (folder / name).write_bytes(data)
+    assert remote_wheel(*run).stdout == "4.0\n", "a folder is watched"
+
+
+def test_a_watched_folder_keeps_the_warm_path(remote_wheel: Python, tmp_path: Path) -> None:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    name, data = make_wheel("thing", "1.0")
+    (folder / name).write_bytes(data)
+    run = ("run", "--index-url", "wheels", "--with", "thing", "-c", "import sys; print('subprocess' in sys.modules)")
+    assert remote_wheel(*run).stdout == "True\n", "the first one asked the helper"
+    assert remote_wheel(*run).stdout == "False\n"
+
+
+# --- what an index says of a project --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speaks_json", [True, False])
+def test_project_status(index: LoopbackIndex, resolving: Resolving, speaks_json: bool) -> None:
+    index.speaks_json = speaks_json
+    for name in ("old", "older", "bad"):
+        index.add(name, "1.0")
+    index.status_of |= {
+        "old": ("archived", ""),
+        "older": ("deprecated", 'use "new" instead'),
+        "bad": ("quarantined", "malware"),
+    }
+    pins, notes, *_ = resolving.with_notes("old", "older")
+    assert pins == "old==1.0,older==1.0"
+    assert notes == 'old is archived|older is deprecated: use "new" instead'
+    assert "the project is quarantined: malware" in resolving("bad")
+    index.add("needs-bad", "1.0", requires=["bad"])
+    assert "quarantined" in resolving("needs-bad")
+
+
+def test_one_broken_entry_does_not_hide_the_others(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("thing", "1.0")
+    page = index.json_page("thing").decode()
+    broken = page.replace('"files": [', '"files": [{"filename": 7, "url": "x"}, {"url": null}, 5, ')
+    index.json_of["thing"] = broken
+    assert resolving("thing") == "thing==1.0"
+    index.json_of["thing"] = broken.replace('"filename": "thing-1.0', '"filename": "other-1.0')
+    assert resolving("thing", options="refresh=True").startswith("NoMatchingVersion: "), "files of other projects"
+    index.json_of["thing"] = '{"meta": {"api-version": "1.0"}, "name": "thing", "files": [5]}'
+    assert resolving("thing", options="refresh=True").startswith("InvalidIndexPage: ")
+    index.json_of["thing"] = page.replace('"name": "thing"', '"name": "other"')
+    assert "it is the page of 'other'" in resolving("thing", options="refresh=True")
+
+
+# --- who may log in --------------------------------------------------------------------------------------------------
+
+
+def test_credentials_by_the_name_of_an_index(index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving) -> None:
+    other.user = "me:s3cret/+@"
+    other.add("ours", "1.0")
+    options = f"index=['my-corp={other.url}']"
+    environ = {"REMOTE_WHEEL_INDEX_MY_CORP_USERNAME": "me", "REMOTE_WHEEL_INDEX_MY_CORP_PASSWORD": "s3cret/+@"}
+    assert resolving("ours", options=options, **environ) == "ours==1.0"
+    wrong = {**environ, "REMOTE_WHEEL_INDEX_MY_CORP_PASSWORD": "wr0ng-one"}
+    said = resolving("ours", options=f"{options}, refresh=True", **wrong)
+    assert said.startswith("AccessDenied: ")
+    assert "wr0ng-one" not in said
+
+
+def test_netrc(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    index.user = "me:netrc-secret"
+    index.add("ours", "1.0")
+    assert resolving("ours").startswith("AccessDenied: ")
+    netrc = tmp_path / "home" / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login me password netrc-secret\n")
+    netrc.chmod(0o600)
+    assert resolving("ours") == "ours==1.0"
+
+
+def test_a_keyring(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    """keyring itself, with a backend in a file, as its documentation has it."""
+    index.user = "me:keyring-secret"
+    index.add("ours", "1.0")
+    (tmp_path / "backend.py").write_text(
+        "import keyring.backend\nfrom keyring.credentials import SimpleCredential\n"
+        "class Backend(keyring.backend.KeyringBackend):\n    priority = 1\n"
+        "    def get_password(self, service, username): return 'keyring-secret'\n"
+        "    def set_password(self, service, username, password): raise NotImplementedError\n"
+        f"    def get_credential(self, service, username):\n        assert '127.0.0.1:{index.port}' in service\n"
+        "        return SimpleCredential('me', 'keyring-secret')\n"
+    )
+    environ = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
+    assert resolving("ours", **environ) == "ours==1.0"
+    assert resolving("ours", options="refresh=True", PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring").startswith(
+        "AccessDenied: "
+    )
+
+
+def test_plain_http_to_a_named_host(index: LoopbackIndex, resolving: Resolving) -> None:
+    """By another name of this machine, which is not known to be it."""
+    index.add("thing", "1.0")
+    url = index.url.replace("127.0.0.1", "0.0.0.0")
+    assert resolving("thing", options=f"index_url={url!r}").startswith("InsecureTransport: ")
+    for host in ("0.0.0.0", f"0.0.0.0:{index.port}"):
+        assert resolving("thing", options=f"index_url={url!r}, allow_insecure=[{host!r}]") == "thing==1.0"
+    said = resolving("thing", options=f"index_url={url!r}, refresh=True, allow_insecure=['0.0.0.0:1', 'other']")
+    assert said.startswith("InsecureTransport: ")

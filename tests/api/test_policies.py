@@ -1,0 +1,139 @@
+"""What the user wants of a resolution: constraints, overrides, cutoffs, pre-releases, requirements files."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from fixtures.wheels import make_wheel
+from tests.api.test_indexes import Resolving
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+
+@pytest.fixture
+def resolving(python: Python) -> Resolving:
+    return Resolving(python)
+
+
+@pytest.fixture
+def garden(index: LoopbackIndex) -> LoopbackIndex:
+    index.add("garden", "1.0", requires=["soil>=1"], upload_time="2025-01-01T00:00:00Z")
+    for version, day in (("1.0", "2025-01-01"), ("2.0", "2026-01-01"), ("3.0rc1", "2026-02-01")):
+        index.add("soil", version, upload_time=f"{day}T10:00:00Z")
+    index.add("unused", "1.0")
+    return index
+
+
+@pytest.mark.parametrize(
+    ("options", "soil"),
+    [
+        ("", "2.0"),
+        ("constraints=['soil<2', 'unused==9']", "1.0"),
+        ("constraints=['soil<3; python_version < \"3\"']", "2.0"),
+        ("constraints=['soil==3.0rc1']", "3.0rc1"),
+        ("overrides=['soil==1.0']", "1.0"),
+        ("overrides=['soil; python_version < \"3\"']", None),
+        ("pre=True", "3.0rc1"),
+        ("pre=['Soil']", "3.0rc1"),
+        ("pre=['garden']", "2.0"),
+        ("exclude_newer='2025-12-31'", "1.0"),
+        ("exclude_newer=['2025-12-31', 'soil=none']", "2.0"),
+        ("exclude_newer=['soil=2026-01-01T10:00:00Z']", "1.0"),
+        ("exclude_newer='2026-01-01'", "2.0"),
+    ],
+)
+def test_policies(garden: LoopbackIndex, resolving: Resolving, options: str, soil: str | None) -> None:
+    assert resolving("garden", options=options) == "garden==1.0" + (f",soil=={soil}" if soil else "")
+
+
+def test_a_constraint_in_the_way_is_named(garden: LoopbackIndex, resolving: Resolving) -> None:
+    said = resolving("garden", options="constraints=['soil<1']")
+    assert "garden 1.0 depends on soil>=1" in said
+    assert "your constraint is <1" in said
+    said = resolving("soil>=2", options="constraints=['soil<2']")
+    assert "2.0 (your constraint is <2)" in said or "your constraint is <2" in said
+
+
+def test_an_override_may_break_what_is_asked(garden: LoopbackIndex, resolving: Resolving) -> None:
+    garden.add("picky", "1.0", requires=["soil<2"])
+    assert resolving("picky", "garden", options="overrides=['soil>=2']") == "picky==1.0,garden==1.0,soil==2.0"
+
+
+def test_files_without_an_upload_time_are_left_out(garden: LoopbackIndex, resolving: Resolving) -> None:
+    garden.add("timeless", "1.0")
+    said = resolving("timeless", options="exclude_newer='7d'")
+    assert "its index does not say when it was uploaded (exclude_newer)" in said
+    assert resolving("timeless", options="exclude_newer=['7d', 'timeless=none']") == "timeless==1.0"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("constraints=['soil[x]<2']", "the constraint 'soil[x]<2' has more than versions"),
+        ("constraints=['soil=2']", "the constraint 'soil=2' is not a valid requirement"),
+        ("overrides=['?']", "the override '?' is not a valid requirement"),
+        ("exclude_newer='soon'", "exclude_newer='soon' is no point in time"),
+        ("constraints=['nowhere.txt']", "the requirements file 'nowhere.txt' can't be read: No such file"),
+    ],
+)
+def test_bad_policies_are_named(garden: LoopbackIndex, resolving: Resolving, options: str, reason: str) -> None:
+    assert reason in resolving("garden", options=options)
+
+
+def test_requirements_files(garden: LoopbackIndex, resolving: Resolving, remote_wheel: Python, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "requirements.txt").write_text("-r sub/more.txt\n-c constraints.txt\ngarden  # the main thing\n")
+    (tmp_path / "sub" / "more.txt").write_text("unused\n")
+    (tmp_path / "constraints.txt").write_text("soil<2\n")
+    assert resolving("-r requirements.txt") == "unused==1.0,garden==1.0,soil==1.0"
+    assert resolving("garden", options="constraints=['constraints.txt']") == "garden==1.0,soil==1.0"
+    assert remote_wheel("tree", "-r", "requirements.txt").stdout.splitlines() == [
+        "unused 1.0",
+        "garden 1.0",
+        "└── soil 1.0",
+    ]
+    run = ("run", "--with-requirements", "requirements.txt", "-c", "import soil; print(soil.__version__)")
+    assert remote_wheel(*run).stdout == "1.0\n"
+    (tmp_path / "constraints.txt").write_text("soil>=2,!=9\n")
+    assert remote_wheel(*run).stdout == "2.0\n", "the files are watched"
+    done = remote_wheel("run", "--with-requirements", "nowhere.txt", "-c", "", expect=2)
+    assert "the requirements file 'nowhere.txt' can't be read" in done.stderr
+    done = remote_wheel("tree", expect=2)
+    assert "no requirement given" in done.stderr
+
+
+def test_index_options_of_requirements_files(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text(f"--index-url {garden.url}\n--pre\nsoil\n")
+    assert remote_wheel("tree", "-r", "r.txt", REMOTE_WHEEL_INDEX_URL="").stdout == "soil 3.0rc1\n"
+
+
+def test_hashes_of_requirements_files(garden: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    files = garden.files["soil"]
+    digests = [hashlib.sha256(file.data).hexdigest() for file in files]
+    (tmp_path / "r.txt").write_text(f"soil --hash=sha256:{digests[0]}\n")
+    assert resolving("-r r.txt") == "soil==1.0"
+    (tmp_path / "r.txt").write_text(f"soil==2.0 --hash=sha256:{'0' * 64}\n")
+    assert "its hash is none of those you state" in resolving("-r r.txt")
+    filename, data = make_wheel("direct", "1.0")
+    garden.extra[f"/files/{filename}"] = data
+    line = f"direct @ {garden.root}files/{filename} --hash=sha256:"
+    (tmp_path / "r.txt").write_text(line + hashlib.sha256(data).hexdigest() + "\n")
+    assert resolving("-r r.txt") == "direct==1.0"
+    (tmp_path / "r.txt").write_text(line + "0" * 64 + "\n")
+    assert resolving("-r r.txt").startswith("DigestMismatch: ")
+
+
+def test_files_are_for_many(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("garden\nunused\n")
+    code = """
+        import remote_wheel
+        try:
+            remote_wheel.require("-r r.txt")
+        except remote_wheel.RemoteWheelError as error:
+            print(error)
+        plan = remote_wheel.prefetch("-r r.txt")
+        print(len(plan.pins), plan.mount().import_module("unused").__version__)
+    """
+    said = python(code).stdout.splitlines()
+    assert said == ["require() gives modules, and '-r r.txt' is a file of requirements", "3 1.0"]
