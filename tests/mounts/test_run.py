@@ -44,5 +44,5 @@ def test_left_to_the_full_parser(words: list[str]) -> None:
 
 def test_both_parsers_know_the_same_options() -> None:
     text = make_parser().parse_args(["tree", "x"])
-    for option, name, _, _ in OPTIONS:
-        assert hasattr(text, name), option
+    for option, _, _, _ in OPTIONS:
+        assert hasattr(text, option.removeprefix("--").replace("-", "_")), option

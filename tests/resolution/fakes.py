@@ -1,6 +1,6 @@
 """A catalogue in memory, for tests of decisions: keeps the port's contract and counts what it is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -8,7 +8,7 @@ from packaging.tags import Tag
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from remote_wheel.index.candidates import Listing, Release, make_listing
+from remote_wheel.index.candidates import Filter, Listing, Release, make_listing
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target
 from remote_wheel.spec.metadata import CoreMetadata
@@ -37,7 +37,13 @@ Graph = dict[str, dict[str, list[str]]]
 class MemoryCatalog:
     """Projects as {name: {version: [requirement, …]}}; a version that ends in ``!`` is yanked."""
 
-    def __init__(self, graph: Graph, extras: Sequence[str] = ("x",)) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        extras: Sequence[str] = ("x",),
+        constraints: Mapping[NormalizedName, SpecifierSet] | None = None,
+    ) -> None:
+        self._constraints = constraints or {}
         self._graph = {canonicalize_name(name): versions for name, versions in graph.items()}
         self._extras = frozenset(canonicalize_name(extra) for extra in extras)
         self.listed: list[str] = []
@@ -75,4 +81,6 @@ class MemoryCatalog:
             for text in self._graph[project]
         )
         page = Page(project=project, url="https://index.example/", files=files)
-        return make_listing(project, [page], TARGET, searched=("https://index.example/simple/",))
+        left_out_by = Filter(constraint=self._constraints.get(project))
+        searched = ("https://index.example/simple/",)
+        return make_listing(project, [page], TARGET, searched=searched, left_out_by=left_out_by)

@@ -175,7 +175,7 @@ class _Codeload(_Handler):
 @contextmanager
 def serve_forge(folder: Path) -> Iterator[Forge]:
     if not shutil.which("git"):
-        pytest.skip("NOT TESTED: no git here")
+        pytest.skip("NO SERVER: no git here")
     forge = Forge(folder)
     handlers = [type(base.__name__, (base,), {"forge": forge}) for base in (_Home, _Codeload)]
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]

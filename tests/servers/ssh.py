@@ -57,7 +57,7 @@ class SshServer:
 def serve_ssh(folder: Path) -> Iterator[SshServer]:
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
     if not sshd:
-        pytest.skip("NOT TESTED: no OpenSSH server here (Debian: openssh-server)")
+        pytest.skip("NO SERVER: no OpenSSH server here (Debian: openssh-server)")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("host_ed25519", "host_rsa", "id_ed25519", "id_stranger"):

@@ -232,7 +232,7 @@ def test_a_jump_host_and_a_proxy_command(ssh: SshServer, mounting: Mounting, tmp
     assert mounting.value(f"sftp://inner{ssh.root}/x.py", "m.V") == "1"
     assert ssh.connections() - before == 2
     if not shutil.which("nc"):
-        pytest.skip("NOT TESTED: no nc here for a ProxyCommand (Debian: netcat-openbsd)")
+        pytest.skip("NO SERVER: no nc here for a ProxyCommand (Debian: netcat-openbsd)")
     assert mounting.value(f"sftp://piped{ssh.root}/x.py", "m.V") == "1"
 
 

@@ -117,15 +117,19 @@ def mount(
 
 def resolve(
     *requirements: str,
+    python_version: "str | None" = None,
+    platform: "str | None" = None,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Plan":
     """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does.
 
-    ``-r FILE`` among them stands for the requirements of a file.
+    ``-r FILE`` among them stands for the requirements of a file. *python_version* (X.Y) and *platform* (a platform tag,
+    or linux, macos, windows) are of the machine that the plan is for, by default this one.
     """
     _check_requirements(requirements, None)
-    return _ask_for_plan(request_of("require", requirements, checked(options), cache_folder(cache_dir)))
+    given = {**checked(options), "python_version": python_version, "platform": platform}
+    return _ask_for_plan(request_of("require", requirements, given, cache_folder(cache_dir)))
 
 
 def prefetch(
@@ -144,6 +148,8 @@ def lock(
     requirements: "Sequence[str]",
     *,
     folder: "str | PathLike[str]" = "",
+    python_version: "str | None" = None,
+    platform: "str | None" = None,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> str:
@@ -153,7 +159,8 @@ def lock(
     from remote_wheel.api.cold import ask
 
     _check_requirements(requirements, None)
-    given = {**checked(options), "prefer_installed": False}
+    target = {"python_version": python_version, "platform": platform}
+    given = {**checked(options), **target, "prefer_installed": False}
     request = request_of("require", requirements, given, cache_folder(cache_dir))
     return str(ask({**request, "lock_folder": abspath(folder)})["lock"])
 

@@ -27,7 +27,7 @@ from remote_wheel.api.preparation import Preparation
 from remote_wheel.errors import UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.index.candidates import Listing
-from remote_wheel.index.target import target_of_this_machine
+from remote_wheel.index.target import target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
@@ -85,7 +85,11 @@ class _Run:
         )
         self._indexes = find_indexes(settings, self._client, os.environ)
         self._archives = Archives(self._settings, self._store, self._client)
-        self._target = target_of_this_machine()
+        here = target_of_this_machine()
+        elsewhere = {name: str(request.options[name]) for name in _TARGET_OPTIONS if request.options.get(name)}
+        self._target = target_elsewhere(here, **elsewhere) if elsewhere else here
+        if elsewhere:  # what is installed here is not installed there
+            self._settings = settings = replace(settings, prefer_installed=False)
         self._preparation = Preparation(
             self._settings, self._store, progress, optimize=request.optimize, rebuild=request.rebuild
         )
@@ -245,7 +249,8 @@ def _scripts(plan: Plan, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return scripts
 
 
-_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey"))  # of mount alone; no part of Settings
+_TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock
+_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", *_TARGET_OPTIONS))  # no part of Settings
 
 
 def _installed_scripts(pin: Pin) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.tags import Tag
 from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Acquired, Archives, Locked
@@ -30,7 +31,7 @@ from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import parse_sha256
 from remote_wheel.spec.requirement import parse_requirement, project_of
 from remote_wheel.spec.source import Source, is_source, parse_source, redact_text, split_extras
-from remote_wheel.verify.wheel import Verified
+from remote_wheel.verify.wheel import Verified, parse_filename
 
 # (pool, listings known beforehand, whether only what is installed counts) → the catalogue of one resolution
 MakeCatalog = Callable[[ThreadPoolExecutor, Mapping[NormalizedName, Listing], bool], IndexCatalog]
@@ -111,7 +112,13 @@ class Planner:
         return self._complete(self._solve([requirement]))
 
     def plan_locked(self, plan: Plan) -> Plan:
-        """Take *plan* as it is; what it names is what nothing else of it needs."""
+        """Take *plan* as it is; what it names is what nothing else of it needs.
+
+        Raises NoCompatibleWheel where it was made for another machine.
+        """
+        for pin in plan.pins:
+            if pin.filename.endswith(".whl"):
+                self._check_tags(pin.filename, parse_filename(pin.filename)[2])
         self.subjects += [pin.key for pin in plan.roots]
         return plan
 
@@ -166,16 +173,18 @@ class Planner:
 
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
-        metadata, target = verified.metadata, self._target
-        needs = metadata.requires_python if metadata else None
-        is_other_python = needs is not None and not target.admits_python(needs)
-        if is_other_python or (verified.tags and target.rank(verified.tags) is None):
+        needs = verified.metadata.requires_python if verified.metadata else None
+        is_other_python = needs is not None and not self._target.admits_python(needs)
+        self._check_tags(verified.filename, verified.tags, f"requires Python {needs}" if is_other_python else "")
+
+    def _check_tags(self, filename: str, tags: frozenset[Tag], reason: str = "") -> None:
+        if reason or (tags and self._target.rank(tags) is None):
             raise NoCompatibleWheel(
-                requirement=verified.filename,
-                wheels=(verified.filename,),
-                wheel_tags=tuple(sorted(str(tag) for tag in verified.tags)),
-                fitting_tags=target.best_tags,
-                reasons=(f"requires Python {needs}",) if is_other_python else (),
+                requirement=filename,
+                wheels=(filename,),
+                wheel_tags=tuple(sorted(str(tag) for tag in tags)),
+                fitting_tags=self._target.best_tags,
+                reasons=(reason,) if reason else (),
             )
 
     def _solve(self, requirements: Sequence[Requirement]) -> Plan:

@@ -37,8 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
-    _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
+    _add_target(_add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements"))
     lock = _add(commands, "lock", _lock, "write what requirements resolve to as a lock file (PEP 751)", "requirements")
+    _add_target(lock)
     lock.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help="the lock file; - is stdout")
     _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
     _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
@@ -64,6 +65,11 @@ def _add(
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.set_defaults(handler=handler)
     return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--python-version", metavar="X.Y", help="resolve for this Python instead of the running one")
+    parser.add_argument("--platform", metavar="TAG", help="and this platform: linux, macos, windows or a platform tag")
 
 
 def _add_run(commands: Any) -> None:
@@ -117,7 +123,8 @@ def _requirements(parsed: argparse.Namespace) -> list[str]:
 
 
 def _tree(parsed: argparse.Namespace) -> int:
-    plan = api.resolve(*_requirements(parsed), **_options(parsed))
+    target = {"python_version": parsed.python_version, "platform": parsed.platform}
+    plan = api.resolve(*_requirements(parsed), **target, **_options(parsed))
     output.artefact(plan.tree())
     for text in plan.notes:
         output.note(f"note: {text}")
@@ -127,7 +134,11 @@ def _tree(parsed: argparse.Namespace) -> int:
 def _lock(parsed: argparse.Namespace) -> int:
     to_stdout = parsed.output == "-"
     text = api.lock(
-        _requirements(parsed), folder=os.curdir if to_stdout else os.path.dirname(parsed.output), **_options(parsed)
+        _requirements(parsed),
+        folder=os.curdir if to_stdout else os.path.dirname(parsed.output),
+        python_version=parsed.python_version,
+        platform=parsed.platform,
+        **_options(parsed),
     )
     if to_stdout:
         output.artefact(text.rstrip("\n"))

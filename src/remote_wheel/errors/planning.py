@@ -1,6 +1,6 @@
 """Errors of what the caller wrote, of indexes and metadata, and of making a plan."""
 
-from remote_wheel.errors.record import RemoteWheelError, list_names
+from remote_wheel.errors.record import RemoteWheelError, join_words, list_names
 
 
 class UsageError(RemoteWheelError):
@@ -135,19 +135,43 @@ class NoCompatibleWheel(ResolutionError):
 
 
 class Unsatisfiable(ResolutionError):
-    """Raised when requirements contradict each other; `chains` is the proof, a sentence each."""
+    """Raised when requirements contradict each other, themselves or in what they need; `reasons` is the proof.
 
-    _hint = "Loosen one of the requirements named, or ask for them in separate environments."
+    `requirements` are those of the caller's that take part, `notes` what there is of the projects concerned.
+    """
 
     requirements: "tuple[str, ...]"
-    chains: "tuple[str, ...]"
+    reasons: "tuple[str, ...]"
+    notes: "tuple[str, ...]" = ()
 
     def __str__(self) -> str:
-        return f"{list_names(self.requirements)} can't be satisfied together: {'; '.join(self.chains[:6])}"
+        asked = f"you require {join_words(self.requirements)}"
+        because = join_words(self.reasons[:6]) if self.reasons else asked
+        more = f" and {len(self.reasons) - 6} more reasons" if len(self.reasons) > 6 else ""
+        end = f", and {asked}" if self.reasons else ""
+        known = f" ({'; '.join(self.notes[:4])})" if self.notes else ""
+        return f"because {because}{more}{end}, there is no solution{known}"
+
+    @property
+    def hint(self) -> str:
+        told = " ".join(self.notes)
+        ways = [way for sign, way in _WAYS if sign in told]
+        return " ".join(ways) or "Loosen one of the requirements named, or ask for them in separate environments."
 
     @property
     def detail(self) -> str:
-        return "\n".join(self.chains)
+        return "\n".join((*(f"you require {text}" for text in self.requirements), *self.reasons, *self.notes))
+
+
+_WAYS = (  # what notes say of releases that were left out, and the way to have them
+    ("was not found on", "Check the spelling, or name the index that has it."),
+    ("(a pre-release)", "Allow pre-releases of a project: pre=[…] (--pre-for)."),
+    ("(yanked)", "A yanked release is taken if you pin it exactly (==)."),
+    ("your constraint is", "Loosen the constraint."),
+    ("exclude_newer", "Move exclude_newer, or except a project from it: 'PROJECT=none'."),
+    ("requires Python", "Use a Python that fits."),
+    ("only a source distribution", "Build a wheel of what has only source distributions, and name it by path."),
+)
 
 
 class ResolutionLimit(ResolutionError):

@@ -80,3 +80,8 @@ def list_names(names: "tuple[str, ...]", most: int = 12) -> str:
     """Return the first *most* of *names* as text, and how many more there are."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def join_words(parts: "tuple[str, ...]") -> str:
+    """Return *parts* as one clause: with commas, and "and" before the last."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)

@@ -1,33 +1,53 @@
 """Why a set of requirements can't be satisfied: the leaves of the solver's proof, in the user's terms."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nab_resolver.errors import ResolutionError as SolverError
 from nab_resolver.types import Incompatibility, IncompatibilityCause
+from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from remote_wheel.errors import Unsatisfiable
 from remote_wheel.index.candidates import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
 
+_Edges = dict[tuple[Node, Node], dict[Release, None]]
+
 
 def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: Sequence[str]) -> Unsatisfiable:
-    """Turn the proof in *error* into sentences: what you asked, what each release asks, what exists."""
+    """Turn the proof in *error* into sentences: what you require, what each release depends on, what there is."""
     proof = error.incompatibility
     leaves = [leaf for leaf in proof.walk() if leaf.cause_left is None] if proof else []
-    chains = [f"you require {leaf.origin}" for leaf in leaves if leaf.cause is IncompatibilityCause.ROOT]
-    edges: dict[tuple[Node, Node], dict[Release, None]] = defaultdict(dict)
+    asked = {str(leaf.origin): leaf for leaf in leaves if leaf.cause is IncompatibilityCause.ROOT}
+    edges: _Edges = defaultdict(dict)
     for leaf in leaves:
         if leaf.cause is IncompatibilityCause.DEPENDENCY:
             parent, child, ruled_out = _edge(leaf, provider)
             edges[parent, child].update(dict.fromkeys(ruled_out))
-    for (parent, child), releases in edges.items():
-        chains += _sentences(parent, child, list(releases), provider)
-    concerned = dict.fromkeys(child.project for _, child in edges if not is_refusal(child))
-    concerned |= dict.fromkeys(leaf.terms[0].package.project for leaf in leaves if _is_no_versions(leaf))
-    notes = [_what_exists(provider.listings[project]) for project in concerned if project in provider.listings]
-    return Unsatisfiable(requirements=tuple(requirements), chains=(*dict.fromkeys(chains), *notes))
+    roots = dict.fromkeys(
+        term.package.project for leaf in asked.values() for term in leaf.terms if isinstance(term.package, Node)
+    )
+    reasons = [
+        sentence
+        for (parent, child) in _from_the_roots(edges, roots, provider)
+        for sentence in _sentences(parent, child, list(edges[parent, child]), provider)
+    ]
+    concerned = [*roots, *(child.project for _, child in edges if not is_refusal(child))]
+    concerned += [leaf.terms[0].package.project for leaf in leaves if _is_no_versions(leaf)]
+    parents = {parent.project for parent, _ in edges}
+    known = [
+        project
+        for project in dict.fromkeys(concerned)
+        # Of a project in the middle of a chain, what exists is of interest only where something was left out.
+        if project in provider.listings and (project not in parents or _left_out(provider.listings[project], provider))
+    ]
+    return Unsatisfiable(
+        requirements=tuple(text for text in requirements if text in asked) or tuple(requirements),
+        reasons=tuple(dict.fromkeys(reasons)),
+        notes=tuple(_what_exists(provider.listings[project], provider) for project in known),
+    )
 
 
 def _is_no_versions(leaf: Incompatibility[Any, Any]) -> bool:
@@ -41,10 +61,25 @@ def _edge(leaf: Incompatibility[Any, Any], provider: Provider) -> tuple[Node, No
     return parent.package, child.package, (r for r in releases if r in parent.constraint)
 
 
+def _from_the_roots(edges: _Edges, roots: Iterable[NormalizedName], provider: Provider) -> list[tuple[Node, Node]]:
+    """Return the edges in the order in which somebody follows them who starts at what they asked for."""
+    reached = dict.fromkeys(roots)
+    ordered: dict[tuple[Node, Node], None] = {}
+    while len(ordered) < len(edges):
+        found = [edge for edge in edges if edge not in ordered and edge[0].project in reached]
+        found = found or [edge for edge in edges if edge not in ordered]  # nothing leads there: the rest as it comes
+        ordered |= dict.fromkeys(sorted(found, key=provider.order))
+        reached |= dict.fromkeys(child.project for _, child in found)
+    return list(ordered)
+
+
 def _sentences(parent: Node, child: Node, releases: list[Release], provider: Provider) -> Iterator[str]:
     if is_refusal(child):
+        by_reason: dict[str, list[Release]] = defaultdict(list)
         for release in releases:
-            yield f"{release} can't be used ({provider.unusable.get(release, 'its metadata is not known')})"
+            by_reason[provider.unusable.get(release, "its metadata is not known")].append(release)
+        for reason, group in by_reason.items():
+            yield f"{_subject(Node(parent.project, None), group, provider)} can't be used ({reason})"
         return
     texts = provider.reasons.get((parent, child), {})
     by_text: dict[str, list[Release]] = defaultdict(list)
@@ -52,21 +87,48 @@ def _sentences(parent: Node, child: Node, releases: list[Release], provider: Pro
         if release in texts:  # an extra's tie to its own project needs no words
             by_text[texts[release].partition(";")[0].strip()].append(release)
     for text, group in by_text.items():
-        is_every = len(group) == len(provider.listings[parent.project].releases) > 1
-        subject = f"every usable version of {parent}" if is_every else f"{parent} {_versions(group)}"
-        yield f"{subject} depends on {text}"
+        yield f"{_subject(parent, group, provider)} depend{'s' if len(group) == 1 else ''} on {text}"
 
 
-def _versions(releases: list[Release], most: int = 4) -> str:
+def _subject(node: Node, group: list[Release], provider: Provider) -> str:
+    """Return the releases of one project as a reader would call them: all of them, a range, or a few."""
+    listed = provider.listings[node.project].releases
+    first, last = group[0], group[-1]
+    if len(group) == 1:
+        return f"{node} {first.version}"
+    if len(group) == len(listed):
+        return f"all versions of {node}"
+    if last.bit - first.bit == len(group) - 1:  # no hole
+        if first.bit == 0:
+            return f"{node} {last.version} and older"
+        if last.bit == len(listed) - 1:
+            return f"{node} {first.version} and newer"
+        return f"{node} {first.version} to {last.version}"
+    return f"{node} {_versions(group)}"
+
+
+def _versions(releases: Sequence[Release], most: int = 4) -> str:
     shown = ", ".join(str(release.version) for release in releases[-most:])
     return shown if len(releases) <= most else f"{shown} and {len(releases) - most} older"
 
 
-def _what_exists(listing: Listing) -> str:
+def _what_exists(listing: Listing, provider: Provider) -> str:
     if not listing.releases and not listing.left_out:
         return f"{listing.project} was not found on {', '.join(listing.searched) or 'any index'}"
-    usable = _versions(list(listing.releases)) if listing.releases else "none"
-    left_out = [f"{version} ({reason})" for version, reason in sorted(listing.left_out.items(), reverse=True)]
-    left_out += [f"{r.version} (yanked)" for r in listing.releases if r.yanked is not None]
-    rest = f"; left out: {', '.join(left_out[:4])}" if left_out else ""
-    return f"usable versions of {listing.project}: {usable}{rest}"
+    admitted = [release for release in listing.releases if provider.admits(release)]
+    usable = _versions(admitted) if admitted else "none"
+    left_out = _left_out(listing, provider)
+    named = ", ".join(f"{version} ({reason})" for version, reason in left_out[:4])
+    rest = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+    return f"usable versions of {listing.project}: {usable}{f'; left out: {named}{rest}' if left_out else ''}"
+
+
+def _left_out(listing: Listing, provider: Provider) -> list[tuple[Version, str]]:
+    """Return the versions that are there and don't count, with the reason, newest first."""
+    found = [(release.version, "yanked") for release in listing.releases if release.yanked is not None]
+    found += [
+        (release.version, "a pre-release")
+        for release in listing.releases
+        if release.yanked is None and not provider.admits(release)
+    ]
+    return sorted([*found, *listing.left_out.items()], reverse=True)

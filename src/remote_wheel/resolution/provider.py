@@ -231,6 +231,19 @@ class Provider(BaseProvider[Node, Release]):
             if each is requirement or each.marker is None or each.marker.evaluate(self._target.environment):
                 yield each
 
+    def order(self, nodes: Iterable[Node]) -> tuple[int, ...]:
+        """Return when each of *nodes* was first met, to sort by."""
+        return tuple(self._order[node] for node in nodes)
+
+    def admits(self, release: Release) -> bool:
+        """Whether a requirement that names no version would take *release* where it fits."""
+        if release.yanked is not None and release not in self._admitted_yanked:
+            return False
+        listed = self.listings[release.project].releases
+        is_only_pre = all(each.version.is_prerelease for each in listed)
+        is_opted_in = self._policy.pre is True or release.project in self._pre_named
+        return not release.version.is_prerelease or is_opted_in or is_only_pre or bool(release.installed_at)
+
     def metadata_of(self, release: Release) -> CoreMetadata:
         """Return the metadata of *release*, known beforehand or from the catalogue."""
         return release.metadata or self._catalog.metadata(release)
