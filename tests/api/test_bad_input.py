@@ -262,9 +262,10 @@ def test_unsatisfiable_requirements_are_explained_chain_by_chain(index: Loopback
     index.add("http", "2.0")
     name, message, hint, *_ = caught("remote_wheel.require('app', 'tool')")
     assert name == "Unsatisfiable"
-    assert "app, tool can't be satisfied together" in message
-    assert "every usable version of app depends on http<2" in message
-    assert "tool 3.0 depends on http>=2" in message
+    assert message == (
+        "because all versions of app depend on http<2 and tool 3.0 depends on http>=2, and you require app and tool,"
+        " there is no solution (usable versions of http: 1.9, 2.0)"
+    )
     assert "Loosen" in hint
 
 
@@ -272,7 +273,8 @@ def test_a_dependency_that_does_not_exist(index: LoopbackIndex, caught: Catch) -
     index.add("app", "1.0", requires=["missing-thing>=1"])
     name, message, *_ = caught.require("app")
     assert name == "Unsatisfiable"
-    assert f"app 1.0 depends on missing-thing>=1; missing-thing was not found on {index.url}" in message
+    assert "app 1.0 depends on missing-thing>=1" in message
+    assert f"missing-thing was not found on {index.url}" in message
 
 
 def test_a_dependency_by_url_is_refused(index: LoopbackIndex, caught: Catch) -> None:
@@ -341,7 +343,7 @@ def test_command_line_errors_have_no_traceback(index: LoopbackIndex, remote_whee
     done = remote_wheel("run", "--with", "app", "-c", "pass", expect=2)
     lines = done.stderr.splitlines()
     assert done.stdout == ""
-    assert lines[0].startswith("error: app can't be satisfied together: ")
+    assert lines[0].startswith("error: because app 1.0 depends on missing-thing>=1, and you require app")
     assert lines[1].startswith("try: ")
     assert lines[2:] == ["(-v shows the detail)"]
     detailed = remote_wheel("run", "-v", "--with", "app", "-c", "pass", expect=2).stderr.splitlines()

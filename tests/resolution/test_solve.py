@@ -347,9 +347,19 @@ class Rules:
                 yield each
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.integers(min_value=0, max_value=10**9))
+@settings(max_examples=300, deadline=None)
+@given(st.integers(min_value=10_000, max_value=10**9))
 def test_brute_force_agrees(seed: int) -> None:
+    check_against_brute_force(seed)
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_brute_force_agrees_on_thousands_of_graphs(block: int) -> None:
+    for seed in range(block * 300, block * 300 + 300):
+        check_against_brute_force(seed)
+
+
+def check_against_brute_force(seed: int) -> None:
     graph, roots = random_graph(seed)
     possible = list(Rules(graph, roots).solutions())
     try:
