@@ -144,6 +144,34 @@ def prefetch(
     return _ask_for_plan(request_of("require", requirements, given, cache, key))
 
 
+def inspect(
+    target: "str | PathLike[str]",
+    *,
+    cache_dir: "str | PathLike[str] | None" = None,
+    **options: "Unpack[Options]",
+) -> "dict[str, Any]":
+    """Return what is in the distribution of a requirement or source, verified, without mounting or importing it.
+
+    Facts by name: name, version, filename, sha256, source, tops, namespaces, scripts, reasons (to unpack it), left_out.
+    """
+    from os import fspath
+
+    from remote_wheel.api.cold import ask
+
+    options["prefer_installed"] = False  # of what is installed there is no archive to look into
+    plan = resolve(fspath(target), cache_dir=cache_dir, **options)
+    cache, given, subjects = cache_folder(cache_dir), checked(options), (plan.alone().dumped(),)
+    key = boot.record_key("plan", subjects, given, cache=cache)
+    ask(request_of("plan", subjects, given, cache, key))
+    record = boot.read_record(boot.record_path(cache, key))
+    if record is None:
+        from remote_wheel.errors import StoreError
+
+        raise StoreError(path=cache, reason="what is written there does not read back")
+    facts: dict[str, Any] = record["mounts"][0]
+    return {name: value for name, value in facts.items() if name not in ("image", "root", "format", "wanted_by")}
+
+
 def lock(
     requirements: "Sequence[str]",
     *,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remote_wheel import api
@@ -18,9 +19,13 @@ class Plan(pure.Plan):
 
     __slots__ = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values: requirements, pins with all their fields, notes."""
+        return pure.plan_to_json(self)
+
     def mount(self, *, cache_dir: "str | os.PathLike[str] | None" = None, **options: "Unpack[Options]") -> "Mount":
         """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError."""
-        record, roots = api.boot_record("plan", (self._json(),), options, cache_dir)
+        record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
         choices = [choice for subject in record["subjects"] for choice in subject["choices"]]
         return api.Mount(roots, choices)
 
@@ -39,9 +44,14 @@ class Plan(pure.Plan):
         from remote_wheel.api.cold import ask
 
         where = os.path.abspath(folder if folder is not None else os.curdir)
-        request = api.request_of("plan", (self._json(),), api.checked(options), api.cache_folder(cache_dir))
+        request = api.request_of("plan", (self.dumped(),), api.checked(options), api.cache_folder(cache_dir))
         return str(ask({**request, "lock_folder": where})["lock"])
 
-    def _json(self) -> str:
+    def alone(self) -> "Plan":
+        """Return the plan of just what was asked for first."""
+        return Plan(requirements=self.requirements[:1], pins=(replace(self.roots[0], needs=()),))
+
+    def dumped(self) -> str:
+        """Return the plan as one line of JSON, the same for the same plan; the subject of a request for it."""
         raw: dict[str, Any] = pure.plan_to_json(self)
         return json.dumps(raw, sort_keys=True)

@@ -4,13 +4,16 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remote_wheel import api
 from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
 from remote_wheel.cli import output
 from remote_wheel.cli.demo import demo
 from remote_wheel.errors import RemoteWheelError, UsageError
+
+if TYPE_CHECKING:
+    from remote_wheel.api.plans import Plan
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +40,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
-    _add_target(_add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements"))
+    tree = _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
+    _add_target(tree)
+    _add_json(tree)
+    explain = _add(
+        commands, "explain", _explain, "say why a project is in what requirements resolve to", "requirements"
+    )
+    explain.add_argument("--why", metavar="PROJECT", help="the project; by default each that is required")
+    _add_target(explain)
+    _add_json(explain)
+    inspect = _add(
+        commands, "inspect", _inspect, "show what is in a distribution, without importing it", "requirements"
+    )
+    _add_json(inspect)
     lock = _add(commands, "lock", _lock, "write what requirements resolve to as a lock file (PEP 751)", "requirements")
     _add_target(lock)
     lock.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help="the lock file; - is stdout")
@@ -70,6 +85,10 @@ def _add(
 def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--python-version", metavar="X.Y", help="resolve for this Python instead of the running one")
     parser.add_argument("--platform", metavar="TAG", help="and this platform: linux, macos, windows or a platform tag")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def _add_run(commands: Any) -> None:
@@ -122,13 +141,57 @@ def _requirements(parsed: argparse.Namespace) -> list[str]:
     return found
 
 
-def _tree(parsed: argparse.Namespace) -> int:
+def _resolved(parsed: argparse.Namespace) -> "Plan":
     target = {"python_version": parsed.python_version, "platform": parsed.platform}
     plan = api.resolve(*_requirements(parsed), **target, **_options(parsed))
-    output.artefact(plan.tree())
     for text in plan.notes:
         output.note(f"note: {text}")
+    return plan
+
+
+def _tree(parsed: argparse.Namespace) -> int:
+    plan = _resolved(parsed)
+    if parsed.json:
+        output.json_artefact(plan.to_json())
+    else:
+        output.tree_artefact(plan.tree())
     return 0
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    plan = _resolved(parsed)
+    names = [parsed.why] if parsed.why else [pin.name for pin in plan.roots if pin.name]
+    if parsed.json:
+        pins = {pin["name"]: pin for pin in plan.to_json()["pins"]}
+        output.json_artefact([pins[plan.find(name).name] for name in names])
+    else:
+        output.artefact("\n".join(plan.explain(name) for name in names))
+    return 0
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    found = [api.inspect(text, **_options(parsed)) for text in _requirements(parsed)]
+    if parsed.json:
+        output.json_artefact(found)
+    else:
+        output.artefact("\n\n".join(_facts(facts) for facts in found))
+    return 0
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    where = "unpacked: " + "; ".join(facts["reasons"]) if facts["reasons"] else "in memory"
+    rows = {
+        "file": facts["filename"],
+        "source": facts["source"],
+        "commit": facts["commit"],
+        "sha256": facts["sha256"],
+        "modules": ", ".join((*facts["tops"], *facts["namespaces"])),
+        "scripts": ", ".join(f"{name} = {target}" for name, target in sorted(facts["scripts"].items())),
+        "left out": ", ".join(facts["left_out"]),
+        "imported": where,
+    }
+    head = f"{facts['name'] or facts['filename']} {facts['version']}".rstrip()
+    return "\n".join((head, *(f"  {name:9} {text}" for name, text in rows.items() if text)))
 
 
 def _lock(parsed: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """The one printer. stdout carries the artefact, stderr the run."""
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -14,6 +15,31 @@ from remote_wheel.errors import RemoteWheelError, UsageError
 def artefact(text: str) -> None:
     """Print what the command is for."""
     print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+
+
+def json_artefact(value: Any) -> None:
+    """Print values for programs to read."""
+    artefact(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tree_artefact(text: str) -> None:
+    """Print a tree; on a terminal with its versions in colour."""
+    if not is_drawn(sys.stdout):
+        artefact(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    drawn = Text(text)
+    drawn.highlight_regex(r"(?m)(?<= )\d\S*", "green")
+    drawn.highlight_regex(r"[│├└─]+", "dim")
+    drawn.highlight_regex(r"\(above\)", "dim")
+    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(drawn)
+
+
+def is_drawn(stream: TextIO | None) -> bool:
+    """Whether *stream* is a terminal that shows more than text."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def write_file(path: str, text: str) -> None:
@@ -134,9 +160,7 @@ class TerminalProgress:
 
 def make_progress() -> Silent | TerminalProgress:
     """Return the progress that fits stderr."""
-    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return TerminalProgress(sys.stderr)
-    return Silent()
+    return TerminalProgress(sys.stderr) if is_drawn(sys.stderr) else Silent()
 
 
 def take_stdout() -> BinaryIO:

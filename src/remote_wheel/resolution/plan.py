@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeVar
 
 from remote_wheel.errors import UsageError
@@ -12,11 +13,12 @@ from remote_wheel.errors import UsageError
 class Pin:
     """One distribution of a plan. `version` is PEP 440's normal form, `name` PEP 503's.
 
-    `wanted_by` has (who, requirement) for each that asked; who is "you" for the caller. `needs` are names of
-    other pins. A single module has no name and no version. `repository` is where a source archive was made of `commit`,
-    which `revision` was when it was asked for; `content_sha256` is the digest of such an archive's names and contents,
-    whatever it is packed with, `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of an
-    installed distribution that is used as it is. `upload_time` is RFC 3339, as the index states it.
+    `wanted_by` has (who, requirement) for each that asked; who is "you" for the caller. `rejected` has (version, why)
+    of newer versions that were not taken, newest first. `needs` are names of other pins. A single module has no name
+    and no version. `repository` is where a source archive was made of `commit`, which `revision` was when it was asked
+    for; `content_sha256` is the digest of such an archive's names and contents, whatever it is packed with,
+    `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of an installed distribution that
+    is used as it is. `upload_time` is RFC 3339, as the index states it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Pin:
     installed_at: str = ""
     needs: tuple[str, ...] = ()
     wanted_by: tuple[tuple[str, str], ...] = ()
+    rejected: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}" if self.name else self.filename
@@ -68,6 +71,10 @@ class Plan:
         have = ", ".join(pin.name for pin in self.pins)
         raise UsageError(message=f"the plan has no {name!r}", way_out=f"It has {have}.")
 
+    def find(self, name: str) -> Pin:
+        """Return the pin of project *name*, however it is spelled; raise UsageError where the plan has none."""
+        return self[re.sub(r"[-_.]+", "-", name).lower()]
+
     @property
     def roots(self) -> tuple[Pin, ...]:
         """The pins that the caller asked for, in that order."""
@@ -84,12 +91,17 @@ class Plan:
 
     def explain(self, name: str) -> str:
         """Return why project *name* is in the plan, at this version, from where."""
-        pin = self[re.sub(r"[-_.]+", "-", name).lower()]
+        pin = self.find(name)
         origin = f"installed at {pin.installed_at}" if pin.installed_at else f"{pin.filename} from {pin.index}"
         if not pin.index and not pin.installed_at:
             origin = f"{pin.source}, commit {pin.commit}" if pin.commit else pin.source
-        asked = "\n".join(f"  {who} {'require' if who == 'you' else 'requires'} {text}" for who, text in pin.wanted_by)
-        return f"{pin.name} {pin.version} ({origin})\n{asked}"
+        lines = [f"{pin} ({origin})"]
+        lines += [f"  {who} {'require' if who == 'you' else 'requires'} {text}" for who, text in pin.wanted_by]
+        for why, group in groupby(pin.rejected, key=lambda each: each[1]):
+            versions = [version for version, _ in group]
+            span = versions[0] if len(versions) == 1 else f"{versions[-1]} to {versions[0]}"
+            lines.append(f"  not {span}: {why}")
+        return "\n".join(lines)
 
     def _tree_lines(self) -> Iterator[str]:
         seen: set[str] = set()
@@ -125,6 +137,7 @@ def plan_from_json(value: Mapping[str, Any], kind: "type[_Plan]") -> "_Plan":
         lists = {
             "needs": tuple(raw["needs"]),
             "wanted_by": tuple((who, text) for who, text in raw["wanted_by"]),
+            "rejected": tuple((version, why) for version, why in raw["rejected"]),
         }
         pins.append(Pin(**{**raw, **lists}))
     return kind(requirements=tuple(value["requirements"]), pins=tuple(pins), notes=tuple(value["notes"]))

@@ -1,6 +1,7 @@
 """Requirements in, plan out: PubGrub by nab-resolver, its answer checked before anyone relies on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from nab_resolver.errors import ResolutionError as SolverError
 from nab_resolver.errors import ResolutionTerminatedError
@@ -18,6 +19,8 @@ from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.resolution.provider import Catalog, Node, Policy, Provider
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.requirement import project_of, shown
+
+_REJECTED: Final = 8  # of newer versions, as many are told why they were not taken
 
 
 def solve(
@@ -57,7 +60,6 @@ def _no_match(provider: Provider, node: Node, requirement: Requirement, target: 
 
 def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider) -> Plan:
     releases = {node.project: release for node, release in pins.items()}
-    asked: dict[NormalizedName, list[tuple[str, str]]] = {project: [] for project in releases}
     needs: dict[NormalizedName, dict[NormalizedName, None]] = {project: {} for project in releases}
     notes = [
         f"{pins[node]} has no extra {node.extra!r}"
@@ -65,21 +67,20 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
     ]
     notes += [note for project in releases for note in _notes_of(provider.listings[project])]
-    for requirement in wanted:
-        _check(releases, requirement, "you")
-        asked[project_of(requirement)].append(("you", shown(requirement)))
-    for node, release in pins.items():
-        metadata = provider.metadata_of(release)
-        for requirement in provider.applicable(metadata, node.extra):
-            _check(releases, requirement, str(release))
-            project = project_of(requirement)
-            asked[project].append((str(release), shown(requirement)))
-            if project != node.project:
-                needs[node.project][project] = None
+    wishes: dict[NormalizedName, list[tuple[str, Requirement]]] = {project: [] for project in releases}
+    for who, node, requirement in _asked(pins, wanted, provider):
+        project = project_of(requirement)
+        release = releases.get(project)
+        if release is None or not (requirement.url or requirement.specifier.contains(release.version, True)):
+            reason = f"the resolver's answer breaks a requirement of {who} (a bug)"  # nothing unproven is mounted
+            raise ResolutionLimit(requirements=(shown(requirement),), reason=reason)
+        wishes[project].append((who, requirement))
+        if node and project != node.project:
+            needs[node.project][project] = None
     order = _root_first([project_of(requirement) for requirement in wanted], needs)
     return Plan(
         requirements=tuple(shown(requirement) for requirement in wanted),
-        pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), tuple(asked[name])) for name in order),
+        pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), wishes[name]) for name in order),
         notes=tuple(notes),
     )
 
@@ -91,14 +92,15 @@ def _notes_of(listing: Listing) -> Iterator[str]:
             yield f"{listing.project} is {page.status}{f': {page.status_reason}' if page.status_reason else ''}"
 
 
-def _check(releases: Mapping[NormalizedName, Release], requirement: Requirement, who: str) -> None:
-    """Refuse an answer of the solver that breaks a requirement: nothing unproven is mounted."""
-    release = releases.get(project_of(requirement))
-    if release is None or not (requirement.url or requirement.specifier.contains(release.version, True)):
-        raise ResolutionLimit(
-            requirements=(shown(requirement),),
-            reason=f"the resolver's answer breaks a requirement of {who} (a bug)",
-        )
+def _asked(
+    pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider
+) -> Iterator[tuple[str, Node | None, Requirement]]:
+    """Yield (who, of what, requirement) for every requirement that counts in the answer."""
+    for requirement in wanted:
+        yield "you", None, requirement
+    for node, release in pins.items():
+        for requirement in provider.applicable(provider.metadata_of(release), node.extra):
+            yield str(release), node, requirement
 
 
 def _root_first(
@@ -111,7 +113,7 @@ def _root_first(
 
 
 def _make_pin(
-    release: Release, provider: Provider, needs: tuple[str, ...], wanted_by: tuple[tuple[str, str], ...]
+    release: Release, provider: Provider, needs: tuple[str, ...], wishes: Sequence[tuple[str, Requirement]]
 ) -> Pin:
     file = release.file
     return Pin(
@@ -126,5 +128,27 @@ def _make_pin(
         index=release.index,
         installed_at=release.installed_at,
         needs=needs,
-        wanted_by=wanted_by,
+        wanted_by=tuple((who, shown(requirement)) for who, requirement in wishes),
+        rejected=tuple(_rejected(release, provider, wishes))[:_REJECTED],
     )
+
+
+def _rejected(
+    taken: Release, provider: Provider, wishes: Sequence[tuple[str, Requirement]]
+) -> Iterator[tuple[str, str]]:
+    """Yield (version, why not) of the versions that are newer than the one taken, newest first."""
+    listing = provider.listings[taken.project]
+    newer = {release.version: release for release in listing.releases[taken.bit + 1 :]}
+    for version in sorted({*newer, *(v for v in listing.left_out if v > taken.version)}, reverse=True):
+        release = newer.get(version)
+        bound = next((f"{who} requires {shown(r)}" for who, r in wishes if not r.specifier.contains(version, True)), "")
+        if release is None:
+            yield str(version), listing.left_out[version]
+        elif bound:
+            yield str(version), bound.replace("you requires", "you require")
+        elif not provider.admits(release):
+            yield str(version), "it is yanked" if release.yanked is not None else "it is a pre-release"
+        elif taken.installed_at:
+            yield str(version), "an installed version satisfies"
+        else:
+            yield str(version), provider.unusable.get(release, "its own requirements conflict with others")
