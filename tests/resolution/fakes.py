@@ -48,6 +48,7 @@ class MemoryCatalog:
         self._extras = frozenset(canonicalize_name(extra) for extra in extras)
         self.listed: list[str] = []
         self.read: list[str] = []
+        self.expected: list[str] = []
 
     def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
         self.listed += projects
@@ -66,8 +67,11 @@ class MemoryCatalog:
             extras=self._extras,
         )
 
+    def is_at_hand(self, release: Release) -> bool:
+        return str(release) in self.expected
+
     def expect(self, release: Release) -> None:
-        pass
+        self.expected.append(str(release))
 
     def _listing(self, project: NormalizedName) -> Listing:
         if project not in self._graph:

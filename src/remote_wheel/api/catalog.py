@@ -91,6 +91,11 @@ class IndexCatalog:
         """Return the release's core metadata; waits for a request under way."""
         return self._future(release).result()
 
+    def is_at_hand(self, release: Release) -> bool:
+        """Whether the metadata has been asked for and has come."""
+        future = self._metadata.get(release)
+        return future is not None and future.done()
+
     def expect(self, release: Release) -> None:
         """Start the request for the release's metadata."""
         self._future(release)

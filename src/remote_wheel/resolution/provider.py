@@ -12,10 +12,13 @@ from packaging.utils import NormalizedName, canonicalize_name
 from remote_wheel.errors import InvalidMetadata
 from remote_wheel.index.candidates import Listing, Release
 from remote_wheel.index.target import Target
+from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.metadata import CoreMetadata
 from remote_wheel.spec.requirement import project_of, shown
 
+_PATIENCE: Final = 3  # releases of one project that are asked for one by one
+_MOST_AHEAD: Final = 64  # as many older ones are asked for at once
 _UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
 
 
@@ -27,6 +30,9 @@ class Catalog(Protocol):
 
     def metadata(self, release: Release) -> CoreMetadata:
         """Return the core metadata of *release*. Raises InvalidMetadata."""
+
+    def is_at_hand(self, release: Release) -> bool:
+        """Whether the metadata of *release* can be had without waiting."""
 
     def expect(self, release: Release) -> None:
         """Take note that the metadata of *release* will probably be asked for next."""
@@ -70,9 +76,10 @@ class Provider(BaseProvider[Node, Release]):
         self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
         self.unusable: dict[Release, str] = {}
         self._order: dict[Node, int] = {}
-        self._masks: dict[tuple[NormalizedName, str], int] = {}
+        self._masks: dict[NormalizedName, Masks] = {}
+        self._admitted: dict[tuple[NormalizedName, str], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
-        self._admitted_yanked: set[Release] = set()
+        self._misses: dict[NormalizedName, int] = {}
         self._pre_named: set[NormalizedName] = set(policy.pre) if isinstance(policy.pre, frozenset) else set()
 
     # --- roots ---------------------------------------------------------------------------------------------
@@ -92,26 +99,22 @@ class Provider(BaseProvider[Node, Release]):
         if specifier.prereleases:
             self._pre_named.add(project)
         if _is_pin(specifier):
-            self._admitted_yanked.update(
-                release
-                for release in self.listings[project].releases
-                if release.yanked is not None and specifier.contains(release.version, True)
-            )
+            masks = self._masks[project]
+            masks.opened |= masks.fitting(specifier) & masks.yanked
 
     # --- nab-resolver's provider protocol ------------------------------------------------------------------
 
     def choose_version(self, package: Node, version_range: Any) -> Release | None:
         """Pick the preferred release: mounted, installed, newest final, newest pre-release."""
-        releases = self.listings[package.project].releases
-        mask = version_range.mask & ((1 << len(releases)) - 1)
-        if not mask:
-            return None
-        allowed = [release for release in reversed(releases) if mask >> release.bit & 1]
-        return self._preferred(package.project, allowed)
+        masks = self._masks[package.project]
+        mask = version_range.mask & masks.all
+        return (
+            self.listings[package.project].releases[masks.prefer(mask, self._pre_of(package.project))] if mask else None
+        )
 
     def has_satisfying_version(self, package: Node, version_range: Any) -> bool:
         """Whether choose_version would find one."""
-        return bool(version_range.mask & ((1 << len(self.listings[package.project].releases)) - 1))
+        return bool(version_range.mask & self._masks[package.project].all)
 
     def get_dependencies(self, package: Node, version: Release) -> dict[Node, ReleaseSet]:
         """Return what *version* of *package* needs; an unusable release needs the impossible."""
@@ -128,8 +131,7 @@ class Provider(BaseProvider[Node, Release]):
         culprit_counts: Mapping[Node, int] | None = None,
     ) -> tuple[int, int, int]:
         """Decide troubled packages first, culprits last, then the closest pinned, then breadth first."""
-        releases = self.listings[package.project].releases
-        left = (version_range.mask & ((1 << len(releases)) - 1)).bit_count()
+        left = (version_range.mask & self._masks[package.project].all).bit_count()
         bucket = -1 if left <= 1 else (left.bit_length() - 1) // 5
         if conflict_counts.get(package, 0) >= 5:
             tier = 0
@@ -142,23 +144,15 @@ class Provider(BaseProvider[Node, Release]):
 
     # --- how ------------------------------------------------------------------------------------------------
 
-    def _preferred(self, project: NormalizedName, allowed: list[Release]) -> Release:
-        mounted = self._policy.preferred.get(project)
-        for release in allowed:
-            if str(release.version) == mounted:
-                return release
-        if self._policy.prefer_installed:
-            for release in allowed:
-                if release.installed_at:
-                    return release
-        if self._policy.pre is True or project in self._pre_named:
-            return allowed[0]
-        return next((release for release in allowed if not release.version.is_prerelease), allowed[0])
-
     def _load(self, projects: Iterable[NormalizedName]) -> None:
         missing = [project for project in dict.fromkeys(projects) if project not in self.listings]
         for listing in self._catalog.listings(missing) if missing else ():
             self.listings[listing.project] = listing
+            self._masks[listing.project] = Masks(
+                listing.releases,
+                preferred=self._policy.preferred.get(listing.project, ""),
+                prefers_installed=self._policy.prefer_installed,
+            )
             if listing.project in self._policy.constraints:
                 self._opt_in(listing.project, self._policy.constraints[listing.project])
 
@@ -173,24 +167,23 @@ class Provider(BaseProvider[Node, Release]):
 
     def _mask(self, project: NormalizedName, specifier: SpecifierSet) -> int:
         key = (project, str(specifier))
-        if key not in self._masks:
-            self._masks[key] = sum(1 << release.bit for release in self._admitted(project, specifier))
-        return self._masks[key]
+        if key not in self._admitted:
+            self._admitted[key] = self._admit(project, specifier)
+        return self._admitted[key]
 
-    def _admitted(self, project: NormalizedName, specifier: SpecifierSet) -> list[Release]:
-        is_pin = _is_pin(specifier)
-        fitting = [
-            release
-            for release in self.listings[project].releases
-            # PEP 592: a yanked release is used only where it is pinned exactly.
-            if (release.yanked is None or is_pin or release in self._admitted_yanked)
-            and specifier.contains(release.version, prereleases=True)
-        ]
-        if self._policy.pre is True or project in self._pre_named or specifier.prereleases:
+    def _admit(self, project: NormalizedName, specifier: SpecifierSet) -> int:
+        masks = self._masks[project]
+        fitting = masks.fitting(specifier)
+        if not _is_pin(specifier):  # PEP 592: a yanked release is used only where it is pinned exactly
+            fitting &= ~(masks.yanked & ~masks.opened)
+        if self._pre_of(project) or specifier.prereleases:
             return fitting
         # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
-        finals = [release for release in fitting if not release.version.is_prerelease or release.installed_at]
-        return finals or fitting
+        return fitting & ~masks.pre or fitting
+
+    def _pre_of(self, project: NormalizedName) -> bool:
+        """Whether the user admits pre-releases of *project*."""
+        return self._policy.pre is True or project in self._pre_named
 
     def _find_dependencies(self, package: Node, release: Release) -> dict[Node, ReleaseSet]:
         try:
@@ -237,16 +230,24 @@ class Provider(BaseProvider[Node, Release]):
 
     def admits(self, release: Release) -> bool:
         """Whether a requirement that names no version would take *release* where it fits."""
-        if release.yanked is not None and release not in self._admitted_yanked:
-            return False
-        listed = self.listings[release.project].releases
-        is_only_pre = all(each.version.is_prerelease for each in listed)
-        is_opted_in = self._policy.pre is True or release.project in self._pre_named
-        return not release.version.is_prerelease or is_opted_in or is_only_pre or bool(release.installed_at)
+        return bool(self._mask(release.project, SpecifierSet()) >> release.bit & 1)
 
     def metadata_of(self, release: Release) -> CoreMetadata:
         """Return the metadata of *release*, known beforehand or from the catalogue."""
-        return release.metadata or self._catalog.metadata(release)
+        if release.metadata:
+            return release.metadata
+        if not self._catalog.is_at_hand(release):
+            self._look_ahead(release)
+        return self._catalog.metadata(release)
+
+    def _look_ahead(self, release: Release) -> None:
+        """Ask for the next older releases too, where one after the other has failed: twice as many each time."""
+        misses = self._misses[release.project] = self._misses.get(release.project, 0) + 1
+        if misses > _PATIENCE:
+            count = min(2 ** (misses - _PATIENCE), _MOST_AHEAD)
+            for older in reversed(self.listings[release.project].releases[max(0, release.bit - count) : release.bit]):
+                if older.metadata is None:
+                    self._catalog.expect(older)
 
     def _is_direct(self, project: NormalizedName) -> bool:
         listing = self.listings.get(project)

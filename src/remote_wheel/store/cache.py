@@ -188,7 +188,8 @@ class Store:
         return renewed
 
     def _write_answer(self, room: str, key_url: str, answer: StoredAnswer, body: bytes) -> None:
-        write_file(self._root / room / _key(key_url), json.dumps(asdict(answer)).encode() + b"\n" + body)
+        data = json.dumps(asdict(answer)).encode() + b"\n" + body
+        write_file(self._root / room / _key(key_url), data, is_durable=False)
 
     def read_metadata(self, key: str) -> bytes | None:
         """Return a METADATA file kept under *key*, checked by the digest it was kept with."""
@@ -199,7 +200,7 @@ class Store:
     def write_metadata(self, key: str, body: bytes) -> None:
         """Keep a METADATA file."""
         digest = hashlib.sha256(body).hexdigest().encode()
-        write_file(self._root / "metadata" / _key(key), digest + b"\n" + body)
+        write_file(self._root / "metadata" / _key(key), digest + b"\n" + body, is_durable=False)
 
     def write_record(self, key: str, data: bytes) -> None:
         """Write the boot record *key*."""

@@ -55,8 +55,11 @@ class Staged:
 
 
 @contextmanager
-def staged(folder: Path, hint: str = "incoming") -> Iterator[Staged]:
-    """Yield a new file in *folder*, synced and renamed at the end. Raises StoreError where the disk refuses."""
+def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> Iterator[Staged]:
+    """Yield a new file in *folder*, synced (if it is to be durable) and renamed at the end.
+
+    Raises StoreError where the disk refuses.
+    """
     staging = _staging_name(folder / hint)
     try:
         descriptor = os.open(staging, _NEW, 0o600)
@@ -65,21 +68,22 @@ def staged(folder: Path, hint: str = "incoming") -> Iterator[Staged]:
                 new = Staged(file)
                 yield new
                 file.flush()
-                if new.keep_as:
+                if new.keep_as and is_durable:
                     os.fsync(file.fileno())
             if new.keep_as:
                 os.replace(staging, folder / new.keep_as)
         finally:
             staging.unlink(missing_ok=True)
-        sync_folder(folder)
+        if is_durable:
+            sync_folder(folder)
     except OSError as error:
         raise StoreError(path=str(folder / hint), reason=error.strerror or str(error)) from error
 
 
 @contextmanager
-def staged_file(destination: Path) -> Iterator[BinaryIO]:
+def staged_file(destination: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a new file that becomes *destination*."""
-    with staged(destination.parent, destination.name) as new:
+    with staged(destination.parent, destination.name, is_durable=is_durable) as new:
         yield new.file
         new.keep_as = destination.name
 
@@ -104,9 +108,13 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
 
 
-def write_file(destination: Path, data: bytes) -> None:
-    """Write *data* to *destination*, whole or not at all."""
-    with staged_file(destination) as file:
+def write_file(destination: Path, data: bytes, *, is_durable: bool = True) -> None:
+    """Write *data* to *destination*, whole or not at all.
+
+    What can be had again and carries its own digest need not be durable: after a crash it may be missing or not whole,
+    which its reader notices. Thousands of small answers cost seconds of waiting for the disk otherwise.
+    """
+    with staged_file(destination, is_durable=is_durable) as file:
         file.write(data)
 
 

@@ -1,0 +1,36 @@
+"""The other tools, in a venv of the benchmark's own, and a scrubbed environment for all."""
+
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+_FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "PYTHON", "VIRTUAL_ENV")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment with nothing of this machine's settings; bytecode is written."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {**kept, "HOME": str(home), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "PIP_NO_INPUT": "1"}
+
+
+def install(folder: Path, *requirements: str) -> Path:
+    """Make a venv with *requirements*; return its folder of programs."""
+    programs = folder / "bin"
+    if not (programs / "python").exists():
+        venv.create(folder, with_pip=True)
+        command = [str(programs / "python"), "-m", "pip", "install", "-q", "-U", *requirements]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return programs
+
+
+def timed(command: list[str], environ: dict[str, str], cwd: Path, limit_s: float = 300) -> tuple[float, str]:
+    """Run *command*; return how long it took in seconds and what it printed. A failure ends the benchmark."""
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=cwd, timeout=limit_s)
+    took = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return took, done.stdout
