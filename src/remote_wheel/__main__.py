@@ -9,14 +9,15 @@ def main() -> int:
     if arguments[:1] == ["run"]:
         from remote_wheel.api import program
 
-        request = program.parse_run(arguments[1:])
-        if request is not None:
-            try:
-                scripts = program.mount_for_run(request)
-            except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
-                from remote_wheel.cli.output import report
+        request = None
+        try:
+            request = program.parse_run(arguments[1:])
+            scripts = program.mount_for_run(request) if request else {}
+        except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
+            from remote_wheel.cli.output import report
 
-                return report(error, is_verbose=request.is_verbose)
+            return report(error, is_verbose=bool(request and request.is_verbose))
+        if request:
             return program.run_program(request, scripts)
     from remote_wheel.cli.commands import main as command_line
 

@@ -75,6 +75,9 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
     unknown = sorted(set(arguments) - set(_MERGED))
     if unknown:
         raise UsageError(message=f"unknown option {unknown[0]!r}", way_out=f"Options are: {', '.join(_MERGED)}.")
+    asked = [name for name in ("index_url", "extra_index_urls", "index") if arguments.get(name)]
+    if arguments.get("no_index") and asked:
+        raise UsageError(message=f"no_index and {asked[0]} contradict each other", way_out="Leave one of them out.")
     values: dict[str, Any] = {}
     for name in _MERGED:
         given = arguments.get(name)

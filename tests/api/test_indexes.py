@@ -82,6 +82,10 @@ def test_a_bound_project_comes_from_its_index_alone(
         "numpy is there too, and not taken from there"
     )
     assert "is not PROJECT=NAME of a named index" in resolving("torch", options="project_index=['torch=gpu']")
+    assert "no_index and index contradict" in resolving("torch", options=f"no_index=True, {options}")
+    assert "is given twice" in resolving("torch", options=f"index=['a={other.url}', 'a={index.url}']")
+    assert "the index is empty" in resolving("torch", options="index_url=''")
+    assert "was not found on any index: none is asked" in resolving("torch", options="no_index=True")
     assert "is not NAME=URL" in resolving("torch", options="index=['https://index.example/simple']")
 
 
@@ -115,6 +119,8 @@ def test_flat_places_beside_an_index(
     assert said.startswith("ProjectNotFound: project 'upper' was not found on file://")
     assert "does not exist" in resolving("upper", options="find_links=['nowhere']")
     assert "NotFound" in resolving("upper", options=f"find_links=['{index.root}nowhere/']")
+    (tmp_path / "empty").mkdir()
+    assert resolving("upper", options="find_links=['empty']") == "upper==1.0,lower==1.0"
     run = (
         "run",
         "--no-index",

@@ -163,6 +163,47 @@ def test_a_plan_of_installed_distributions_can_not_be_locked(index: LoopbackInde
     assert "prefer_installed=False" in said
 
 
+def test_a_lock_is_not_overruled(garden: LoopbackIndex, remote_wheel: Python) -> None:
+    remote_wheel("lock", "garden")
+    garden.add("tool", "1.0", requires=["soil"])
+    garden.add("picky", "1.0", requires=["soil<2"])
+    run = ("run", "--lock", "pylock.toml")
+    assert remote_wheel(*run, "--with", "tool", "-c", "import soil, tool; print(soil.V)").stdout == "2\n"
+    done = remote_wheel(*run, "--with", "picky", "-c", "", expect=2)
+    assert "picky 1.0 depends on soil<2" in done.stderr
+    assert "your constraint is ==2.0" in done.stderr
+    assert "--lock is given twice" in remote_wheel(*run, "--lock", "x", "-c", "", expect=2).stderr
+
+
+def test_a_lock_says_who_needs_what_and_comes_back_as_it_was(
+    garden: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path
+) -> None:
+    remote_wheel("lock", "garden")
+    code = """
+        import remote_wheel
+        plan = remote_wheel.load_lock("pylock.toml")
+        print(plan.explain("soil").splitlines()[1].strip())
+        print(plan.to_pylock() == open("pylock.toml").read())
+        print(plan.mount())
+    """
+    said = python(code).stdout.splitlines()
+    assert said == ["garden 1.0 requires soil", "True", "<Mount of the plan for garden 1.0: 2 distributions>"]
+
+
+def test_a_lock_is_written_through_links_and_pipes(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    (tmp_path / "real.toml").write_text("old")
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    remote_wheel("lock", "garden", "-o", "link.toml")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert "garden" in (tmp_path / "real.toml").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, cwd=tmp_path, text=True) as reader:
+        remote_wheel("lock", "garden", "-o", "pipe")
+        assert reader.stdout is not None
+        assert reader.stdout.read() == (tmp_path / "real.toml").read_text()
+    assert (tmp_path / "pipe").is_fifo()
+
+
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 PROJECT = '[project]\nname = "shed"\nversion = "3.0"\ndependencies = ["soil"]\n'

@@ -124,6 +124,36 @@ def test_hashes_of_requirements_files(garden: LoopbackIndex, resolving: Resolvin
     assert resolving("-r r.txt").startswith("DigestMismatch: ")
 
 
+def test_one_hash_and_all_need_one(garden: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    digests = {
+        f"{name}=={file.filename.split('-')[1]}": hashlib.sha256(file.data).hexdigest()
+        for name in ("garden", "soil")
+        for file in garden.files[name]
+    }
+    lines = [f"{pin} --hash=sha256:{digests[pin]}" for pin in ("garden==1.0", "soil==2.0")]
+    (tmp_path / "r.txt").write_text(lines[0])
+    assert "state hashes, and none for soil 2.0" in resolving("-r r.txt")
+    (tmp_path / "r.txt").write_text("\n".join(lines))
+    assert resolving("-r r.txt") == "garden==1.0,soil==2.0"
+    (tmp_path / "r.txt").write_text("--require-hashes\nsoil\n")
+    assert "state hashes, and none for soil 2.0" in resolving("-r r.txt")
+
+
+def test_files_of_other_systems(garden: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("soil\nunused; sys_platform == 'amiga'\n", encoding="utf-16")
+    assert resolving("-r r.txt") == "soil==2.0", "what does not apply here is left out, whatever wrote the file"
+    (tmp_path / "r.txt").write_text("# fine\nfoo bar\n")
+    assert "r.txt, line 2: 'foo bar' is not a valid requirement" in resolving("-r r.txt")
+
+
+def test_links_are_beside_the_file_that_names_them(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    (tmp_path / "sub" / "wheels").mkdir(parents=True)
+    filename, data = make_wheel("soil", "7.0")
+    (tmp_path / "sub" / "wheels" / filename).write_bytes(data)
+    (tmp_path / "sub" / "r.txt").write_text("--find-links wheels\nsoil\n")
+    assert resolving("-r sub/r.txt") == "soil==7.0"
+
+
 def test_files_are_for_many(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("garden\nunused\n")
     code = """

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,13 @@ def test_a_terminal_run_leaves_only_the_programs_output(index: LoopbackIndex) ->
     text = drawn.decode("utf-8", "replace")
     assert "Downloading: 1 wheel " in text
     assert text.rstrip().endswith("done")
+
+
+def test_a_reader_that_has_gone_and_a_full_disk(index: LoopbackIndex, tmp_path: Path) -> None:
+    index.add("thing", "1.0")
+    tree = f"'{sys.executable}' '{COMMAND}' tree thing"
+    command = ["bash", "-c", f"set -o pipefail; {tree} --json | true; echo $?; {tree} > /dev/full; echo $?"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split()[0] in ("0", "141"), "it may have been quicker than its reader"
+    assert done.stdout.split()[1] == "2"
+    assert done.stderr == "error: standard output can't be written: No space left on device\n"

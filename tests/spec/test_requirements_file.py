@@ -46,15 +46,16 @@ def test_options_and_nested_files() -> None:
     files = {
         "r.txt": "-r sub/more.txt\n-c c.txt\n-i https://i.example/\n--extra-index-url=https://e.example/\n--pre\nflask\n",
         "sub/more.txt": "-r ../r.txt\nrich\n-rthird.txt\n--find-links 'wheels'\n",
-        "sub/third.txt": "third\n--no-index\n--only-binary :all:\n",
+        "sub/third.txt": "third\n--no-index\n--only-binary :all:\n--require-hashes\n",
         "c.txt": "rich<14\n",
     }
     found = parse(files)
     assert found.requirements == ["rich", "third", "flask"]
     assert found.constraints == ["rich<14"]
     assert found.options == {
-        "find_links": ["wheels"],
+        "find_links": ["sub/wheels"],  # beside the file that names it
         "no_index": [""],
+        "require_hashes": [""],
         "index_url": ["https://i.example/"],
         "extra_index_urls": ["https://e.example/"],
         "pre": [""],
@@ -65,6 +66,7 @@ def test_options_and_nested_files() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ("--no-binary :all:", "line 2: --no-binary asks for a build, and nothing is ever built"),
         ("-e .", "line 2: editable projects can't be mounted"),
         ("--colour blue", "line 2: the option --colour is not known"),
         ("flask --global-option=x", "line 2: the option --global-option=x is not known"),

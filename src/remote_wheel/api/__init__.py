@@ -232,6 +232,8 @@ def _ask_for_plan(request: "Mapping[str, Any]") -> "Plan":
 
 def explain(module: "ModuleType | str") -> str:
     """Say where an imported module came from: distribution, source, hash, in memory or unpacked and why."""
+    if not isinstance(module, (str, type(sys))):
+        raise TypeError(f"a module or its name, not {module!r}")
     loaded = sys.modules.get(module) if isinstance(module, str) else module
     root = registry.root_of(loaded) if loaded is not None else None
     if root is None:

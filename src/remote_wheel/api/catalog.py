@@ -315,4 +315,4 @@ def _read_page(
     if is_flat and project and content_type != LISTING:
         return None
     page = parse_page(body, content_type, url=url, project=project, index=index)
-    return page if page.files or not is_flat else None
+    return page if page.files or not (is_flat and project) else None

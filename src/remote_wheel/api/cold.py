@@ -14,9 +14,13 @@ from typing import Any
 from remote_wheel.errors import HelperFailed, rebuild_error
 from remote_wheel.mounts import children
 
+_PATIENCE_S = 2.0
 MARK = b"\n\0remote_wheel answers\0"
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
-_START = "import sys; sys.path.append(sys.argv[1]); from remote_wheel.cli.helper import serve; sys.exit(serve())"
+_START = """import sys; sys.path.append(sys.argv[1])
+try: from remote_wheel.cli.helper import serve
+except KeyboardInterrupt: sys.exit(130)
+sys.exit(serve())"""
 
 
 def ask(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,9 +46,12 @@ def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
         return _ask_here(request)
     try:
         output, _ = helper.communicate(json.dumps(request).encode())
-    except BaseException:  # Ctrl-C reaches both; whatever it was, no helper outlives its request
-        helper.kill()
-        helper.wait()
+    except BaseException:  # whatever it was, no helper outlives its request
+        try:
+            helper.wait(_PATIENCE_S)  # Ctrl-C reaches both: it is about to clean up behind itself
+        except BaseException:  # noqa: BLE001  # it takes too long, or the user has no patience either
+            helper.kill()
+            helper.wait()
         raise
     try:
         # Whatever start-up hooks print goes to the same stream; the answer is what follows the last mark.

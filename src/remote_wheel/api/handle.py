@@ -20,8 +20,8 @@ class Mount:
     Of a plan, `source`, `sha256` and `distribution` are those of what it names first.
     """
 
-    def __init__(self, roots: "list[Root]", choices: "Sequence[str]") -> None:
-        self._roots = roots
+    def __init__(self, roots: "list[Root]", choices: "Sequence[str]", label: str = "") -> None:
+        self._roots, self._label = roots, label
         self._choices = tuple(choices)
         self._is_mounted = True
 
@@ -52,7 +52,7 @@ class Mount:
 
     def import_module(self, name: "str | None" = None) -> "ModuleType":
         """Import and return module *name*, by default the one the distribution is called for."""
-        wanted = name or only(self._choices, self.source if self._roots else "this plan")
+        wanted = name or only(self._choices, self._label or self.source)
         owners = (root for root in self._roots if wanted.replace(".", "/") in root.image.modules)
         owner = next(owners, None)
         return import_from(wanted, owner) if owner else import_module(wanted)
@@ -81,6 +81,8 @@ class Mount:
 
     def __repr__(self) -> str:
         facts = self._facts
+        if self._label:
+            return f"<Mount of {self._label}: {len(self._roots)} distributions>"
         return f"<Mount {facts['name'] or facts['filename']} {facts['version']} of {self.source}>".replace("  ", " ")
 
 

@@ -55,6 +55,8 @@ def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str])
         name, equals, url = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise UsageError(message=f"index={redact_text(text)!r} is not NAME=URL", way_out="As in corp=https://….")
+        if name in named:
+            raise UsageError(message=f"index={name}=… is given twice")
         named[name] = _index(url, client, name, environ)
     bound = {}
     for text in settings.project_index:
@@ -84,6 +86,8 @@ def _index(url: str, client: Client, name: str = "", environ: Mapping[str, str] 
 
 def _as_url(index: str) -> str:
     """Return the URL of an index that may be a folder. Raises UsageError."""
+    if not index:
+        raise UsageError(message="the index is empty", way_out="Leave it out for the default, or use no_index.")
     if "://" not in index and not index.startswith("file:"):
         if not Path(index).is_dir():
             raise UsageError(

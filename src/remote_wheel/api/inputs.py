@@ -1,5 +1,6 @@
 """What the user's files say: requirements, constraints, overrides; read once, and watched by the boot record."""
 
+import codecs
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from remote_wheel.settings import Settings
 from remote_wheel.spec.cutoff import Cutoffs, parse_cutoffs
 from remote_wheel.spec.requirement import parse_requirement, project_of, shown
 from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
+from remote_wheel.spec.source import is_source
 
 _FILE: Final = "-r "  # in front of a requirements file's path where requirements stand
 _ENDINGS: Final = (".txt", ".in")
@@ -30,6 +32,7 @@ class Wishes:
     policy: Policy
     cutoffs: Cutoffs
     hashes: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)
+    needs_hashes: bool = False  # everything must have one of its own, not only those that are stated
 
     def filter_of(self, project: NormalizedName) -> Filter:
         """Return what is left out of *project*'s listing."""
@@ -49,6 +52,8 @@ class Inputs:
         self.options: dict[str, Any] = {}
         self._constraints: list[str] = []
         self._hashes: dict[NormalizedName, frozenset[str]] = {}
+        self._needs_hashes = False
+        self.of_files: set[str] = set()  # requirements that stood in files
         self.requirements: list[str] = []
         for subject in subjects:
             if subject.startswith(_FILE):
@@ -79,20 +84,36 @@ class Inputs:
             ),
             cutoffs=parse_cutoffs(settings.exclude_newer, datetime.now(UTC)),
             hashes=self._hashes,
+            needs_hashes=self._needs_hashes,
         )
 
     def _take(self, file: RequirementsFile) -> None:
+        for text in (*file.requirements, *file.constraints):
+            self._check(text, file.places[text])
+        self.of_files.update(file.requirements)
         self.requirements += file.requirements
         self._constraints += file.constraints
         for text, hashes in file.hashes.items():
             self._hashes[project_of(parse_requirement(text))] = hashes
+        # As in pip: one hash, and all must have one.
+        self._needs_hashes = self._needs_hashes or bool(file.hashes) or "require_hashes" in file.options
         for name, values in file.options.items():
+            if name == "require_hashes":
+                continue
             if name == "index_url":
                 self.options[name] = values[-1]
             elif name in ("no_index", "pre"):
                 self.options[name] = True
             else:
                 self.options[name] = (*self.options.get(name, ()), *values)
+
+    def _check(self, text: str, place: str) -> None:
+        """Name the file and line of a requirement that is none."""
+        if not is_source(text):
+            try:
+                parse_requirement(text)
+            except InvalidRequirement as error:
+                raise UsageError(message=f"{place}: {error}", way_out=error.hint) from error
 
     def _expanded(self, texts: Iterable[str], what: str) -> list[Requirement]:
         found = []
@@ -117,8 +138,10 @@ class Inputs:
 
 def _read_text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            data = file.read()
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's ">" writes that
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(message=f"the requirements file {path!r} can't be read: {reason}") from error

@@ -115,7 +115,7 @@ class _Run:
     def _plan(self) -> Plan:
         action, subjects = self._request.action, self._request.subjects
         if action == "require":
-            return self._planner.plan_requirements(self._inputs.requirements)
+            return self._planner.plan_requirements(self._inputs.requirements, self._inputs.of_files)
         if action == "mount":
             return self._planner.plan_source(subjects[0], self._request.options)
         if action == "plan":

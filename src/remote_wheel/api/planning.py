@@ -1,7 +1,7 @@
 """From what a request names (requirements, sources, a lock) to a plan, and to the archives that were met on the way."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -56,11 +56,17 @@ class Planner:
         self.planned_metadata: Mapping[str, str] = {}
         self.local_files: list[str] = []
 
-    def plan_requirements(self, texts: Sequence[str]) -> Plan:
-        """Return the plan for requirements (PEP 508) and sources. Raises RemoteWheelError."""
+    def plan_requirements(self, texts: Sequence[str], may_be_elsewhere: Collection[str] = ()) -> Plan:
+        """Return the plan for requirements (PEP 508) and sources. Raises RemoteWheelError.
+
+        A marker that is false here is an error but for those that *may_be_elsewhere*: files are for many machines.
+        """
         wanted: list[Requirement] = []
         loose: list[Pin] = []
         for text in texts:
+            if text.endswith(".py") and os.path.isfile(text) and not is_source(text):
+                way = f"Write './{text}' for the file."
+                raise UsageError(message=f"{text!r} is a file here and the name of a project", way_out=way)
             requirement = None if is_source(text) else parse_requirement(text)
             if requirement is None or requirement.url:
                 place, extras = split_extras((requirement and requirement.url) or text)
@@ -79,12 +85,23 @@ class Planner:
             wanted += [requirement] if requirement else []
         plan = self._complete(self._solve(wanted)) if wanted else Plan(requirements=(), pins=())
         plan = replace(plan, pins=(*plan.pins, *loose), requirements=tuple(redact_text(text) for text in texts))
+        self._check_hashes(plan)
         for text, key in zip(texts, self.subjects, strict=True):
-            if all(pin.key != key for pin in plan.pins):
+            if all(pin.key != key for pin in plan.pins) and text not in may_be_elsewhere:
                 raise UsageError(
                     message=f"{redact_text(text)!r} does not apply here: its marker is false on this machine"
                 )
+        self.subjects = [key for key in self.subjects if any(pin.key == key for pin in plan.pins)]
         return plan
+
+    def _check_hashes(self, plan: Plan) -> None:
+        """Refuse pins without a hash of their own where the requirements files state hashes, as pip does."""
+        missing = [str(pin) for pin in plan.pins if pin.name not in self._wishes.hashes]
+        if self._wishes.needs_hashes and missing:
+            raise UsageError(
+                message=f"the requirements files state hashes, and none for {', '.join(missing[:5])}",
+                way_out="Give each a line with --hash=sha256:…, or none (remote-wheel lock writes all of them down).",
+            )
 
     def plan_source(self, text: str, options: Mapping[str, Any]) -> Plan:
         """Return the plan for one source with mount()'s own *options*. Raises RemoteWheelError."""

@@ -27,7 +27,7 @@ class Plan(pure.Plan):
         """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError."""
         record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
         choices = [choice for subject in record["subjects"] for choice in subject["choices"]]
-        return api.Mount(roots, choices)
+        return api.Mount(roots, choices, f"the plan for {', '.join(str(pin) for pin in self.roots)}")
 
     def to_pylock(
         self,

@@ -15,6 +15,8 @@ def mount_for_run(request: RunRequest) -> dict[str, str]:
     if request.lock is not None:
         record, _ = boot_record("lock", lock_subjects(request.lock), request.options, request.cache_dir)
         scripts |= record["scripts"]
+        locked = [f"{entry['name']}=={entry['version']}" for entry in record["mounts"] if entry["name"]]
+        request.options["constraints"] = [*request.options.get("constraints", ()), *locked]
     if request.requirements:
         record, _ = boot_record("require", request.requirements, request.options, request.cache_dir)
         scripts |= record["scripts"]

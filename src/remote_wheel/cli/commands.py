@@ -25,9 +25,11 @@ def main(arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     try:
-        return handler(parsed)
+        code = handler(parsed)
+        output.flush()
     except (RemoteWheelError, KeyboardInterrupt) as error:
         return output.report(error, is_verbose=parsed.verbose)
+    return code
 
 
 def make_parser() -> argparse.ArgumentParser:

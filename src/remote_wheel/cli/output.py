@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
 from remote_wheel.api.cold import Silent
@@ -13,8 +14,28 @@ from remote_wheel.errors import RemoteWheelError, UsageError
 
 
 def artefact(text: str) -> None:
-    """Print what the command is for."""
-    print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+    """Print what the command is for. Raises UsageError where stdout does not take it."""
+    with _writing():
+        print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+
+
+def flush() -> None:
+    """Have stdout take all that was printed. Raises UsageError where it does not."""
+    with _writing():
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Name what is wrong with stdout; a reader that has gone is none (``| head``), as with other tools."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent, too
+        raise SystemExit(141) from None  # as a shell shows SIGPIPE
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(message=f"standard output can't be written: {error.strerror or error}") from error
 
 
 def json_artefact(value: Any) -> None:
@@ -43,9 +64,17 @@ def is_drawn(stream: TextIO | None) -> bool:
 
 
 def write_file(path: str, text: str) -> None:
-    """Write the artefact to a file, whole or not at all; raise UsageError where that can't be done."""
+    """Write the artefact to a file, whole or not at all; raise UsageError where that can't be done.
+
+    A link is followed; what is no regular file (a pipe, a terminal) is written to, never replaced.
+    """
+    path = os.path.realpath(path)
     staging = f"{path}.{os.getpid()}.tmp"
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return
         try:
             with open(staging, "x", encoding="utf-8", newline="\n") as file:
                 file.write(text)

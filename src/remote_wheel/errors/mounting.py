@@ -20,7 +20,7 @@ class AlreadyImported(MountError):
 
     def __str__(self) -> str:
         return (
-            f"{self.project} {self.wanted} can't be mounted: module {self.module!r} is already imported, "
+            f"{f'{self.project} {self.wanted}'.rstrip()} can't be mounted: module {self.module!r} is already imported, "
             f"version {self.loaded or 'unknown'}, from {self.loaded_from}"
         )
 
@@ -51,7 +51,8 @@ class Shadowed(MountError):
     found: str
 
     def __str__(self) -> str:
-        return f"{self.project} {self.wanted} is mounted, but `import {self.module}` finds {self.found} first"
+        what = f"{self.project} {self.wanted}".rstrip()
+        return f"{what} is mounted, but `import {self.module}` finds {self.found} first"
 
 
 class MustBeUnpacked(MountError):

@@ -2,6 +2,25 @@
 
 from remote_wheel.errors.record import RemoteWheelError, join_words, list_names
 
+_WAYS = (  # what notes say of releases that were left out, and the way to have them
+    ("was not found on", "Check the spelling, or name the index that has it."),
+    ("(a pre-release)", "Allow pre-releases of a project: pre=[…] (--pre-for)."),
+    ("yanked", "A yanked release is taken if you pin it exactly (==)."),
+    ("your constraint is", "Loosen the constraint."),
+    ("exclude_newer", "Move exclude_newer, or except a project from it: 'PROJECT=none'."),
+    ("requires Python", "Use a Python that fits."),
+    (
+        "its hash is none of those",
+        "Compare the hashes with what the project publishes; the index may have another file.",
+    ),
+    ("only a source distribution", "Build a wheel of what has only source distributions, and name it by path."),
+)
+
+
+def _ways(told: str) -> str:
+    """Return the ways out that *told*, which says why releases were left out, asks for."""
+    return " ".join(way for sign, way in _WAYS if sign in told)
+
 
 class UsageError(RemoteWheelError):
     """Raised for arguments that contradict each other or have the wrong form. Retrying never helps."""
@@ -65,13 +84,18 @@ class ResolutionError(RemoteWheelError):
 class ProjectNotFound(ResolutionError):
     """Raised when no configured index has the project; never for a network failure."""
 
-    _hint = "Check the spelling, or name the index that has it with index_url= (--index-url)."
-
     project: str
     indexes: "tuple[str, ...]"
 
     def __str__(self) -> str:
-        return f"project {self.project!r} was not found on {list_names(self.indexes)}"
+        where = list_names(self.indexes) or "any index: none is asked"
+        return f"project {self.project!r} was not found on {where}"
+
+    @property
+    def hint(self) -> str:
+        if not self.indexes:
+            return "Name a folder that has it with find_links= (--find-links), or leave out no_index."
+        return "Check the spelling, or name the index that has it with index_url= (--index-url)."
 
 
 class NoMatchingVersion(ResolutionError):
@@ -88,9 +112,7 @@ class NoMatchingVersion(ResolutionError):
 
     @property
     def hint(self) -> str:
-        if any("pre-release" in reason for reason in self.excluded):
-            return "Pass pre=True (--pre) to allow pre-releases, or widen the version range."
-        return "Widen the version range."
+        return _ways(" ".join(self.excluded[:4])) or "Widen the version range."
 
     @property
     def detail(self) -> str:
@@ -154,24 +176,14 @@ class Unsatisfiable(ResolutionError):
 
     @property
     def hint(self) -> str:
-        told = " ".join(self.notes)
-        ways = [way for sign, way in _WAYS if sign in told]
-        return " ".join(ways) or "Loosen one of the requirements named, or ask for them in separate environments."
+        return (
+            _ways(" ".join(self.notes))
+            or "Loosen one of the requirements named, or ask for them in separate environments."
+        )
 
     @property
     def detail(self) -> str:
         return "\n".join((*(f"you require {text}" for text in self.requirements), *self.reasons, *self.notes))
-
-
-_WAYS = (  # what notes say of releases that were left out, and the way to have them
-    ("was not found on", "Check the spelling, or name the index that has it."),
-    ("(a pre-release)", "Allow pre-releases of a project: pre=[…] (--pre-for)."),
-    ("(yanked)", "A yanked release is taken if you pin it exactly (==)."),
-    ("your constraint is", "Loosen the constraint."),
-    ("exclude_newer", "Move exclude_newer, or except a project from it: 'PROJECT=none'."),
-    ("requires Python", "Use a Python that fits."),
-    ("only a source distribution", "Build a wheel of what has only source distributions, and name it by path."),
-)
 
 
 class ResolutionLimit(ResolutionError):
@@ -222,8 +234,8 @@ class MustBeBuilt(RemoteWheelError):
 
     @property
     def hint(self) -> str:
-        wheel = f"require({self.project!r}) takes its wheel from the index" if self.project else "mount a wheel of it"
-        return f"{wheel[0].upper()}{wheel[1:]}; or build one (pip wheel) and mount that."
+        wheel = f"Use require({self.project!r}), which takes its wheel" if self.project else "Mount a wheel of it"
+        return f"{wheel}; or build one (pip wheel) and mount that."
 
 
 class MissingExtra(RemoteWheelError):

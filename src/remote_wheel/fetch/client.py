@@ -1,6 +1,7 @@
 """The one door out: picks the transport by scheme, keeps credentials to their hosts, and is shut when offline."""
 
 import base64
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
@@ -31,6 +32,9 @@ class Client:
         client_cert: str = "",
         transports: Mapping[str, Callable[[], Transport]] | None = None,
     ) -> None:
+        if client_cert and not os.path.isfile(client_cert):
+            way = "Give a PEM file with the certificate and its key."
+            raise UsageError(message=f"client_cert={client_cert!r} is no file", way_out=way)
         self._limits, self._is_offline, self._insecure_hosts = limits, is_offline, insecure_hosts
         self._ssh = SshAccess()
         http = cache(lambda: HttpTransport(limits, insecure_hosts=insecure_hosts, client_cert=client_cert))

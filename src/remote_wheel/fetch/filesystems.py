@@ -1,5 +1,6 @@
 """Every other scheme that fsspec knows (gs, az, hf, ftp, …), read-only."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ class FilesystemTransport:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return Answer(url=url, status=404)
         except ImportError as error:  # fsspec names the library in its message
-            library = str(getattr(error, "name", "") or error).partition(" ")[0]
+            library = _library_of(scheme, error)
             raise MissingExtra(scheme=scheme, library=library, install=library) from error
         except (TooLarge, FetchTimeout, InvalidSource):
             raise
@@ -89,6 +90,16 @@ class FilesystemTransport:
             body = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
         told = ranged_headers(asked, size, etag, content_type)
         return Answer(url=url, status=206 if asked else 200, headers=told, body=body)
+
+
+def _library_of(scheme: str, error: ImportError) -> str:
+    """Return what to install for a filesystem: the library that could not be imported, else what fsspec says."""
+    from fsspec.registry import known_implementations
+
+    said = str(known_implementations.get(scheme, {}).get("err", ""))
+    found = re.search(r"pip install ([\w.-]+)|[Ii]nstall[\"' ]+(?:the )?([a-z][\w.-]*)|requires \"([\w-]+)", said)
+    named = next(filter(None, found.groups()), "") if found else ""
+    return named or (error.name or scheme).partition(".")[0]
 
 
 def _chunks(file: Any, start: int, end: int) -> Iterator[bytes]:

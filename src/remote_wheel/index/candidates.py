@@ -25,6 +25,8 @@ from remote_wheel.index.target import Target
 from remote_wheel.spec.cutoff import parse_moment
 from remote_wheel.spec.metadata import CoreMetadata
 
+_ONLY_SDIST: Final = "only a source distribution"
+_NO_TAG: Final = "no wheel fits this machine"
 _WHEEL_NAME = re.compile(r"(?P<stem>[^-]+-(?P<version>[^-]+)(-[0-9][^-]*)?)-(?P<tags>[^-]+-[^-]+-[^-]+)\.whl")
 
 
@@ -162,10 +164,10 @@ def _fault(file: IndexFile, version: Version, tags: frozenset[Tag] | None, page:
     if page.status == "quarantined":
         return f"the project is quarantined{_because(page)}"
     if tags is None:
-        return "only a source distribution"
+        return _ONLY_SDIST
     if reason := _python_fault(file.requires_python, target):
         return reason
-    return "" if target.rank(tags) is not None else "no wheel fits this machine"
+    return "" if target.rank(tags) is not None else _NO_TAG
 
 
 def _installed_release(project: NormalizedName, bit: int, installed: Installed) -> Release:
@@ -226,31 +228,35 @@ def explain_no_match(listing: Listing, requirement: str, specifier: SpecifierSet
     """Return the error that tells best why no release of *listing* satisfies a requirement."""
     matching = [version for version in listing.left_out if specifier.contains(version, prereleases=True)]
     reasons = {listing.left_out[version] for version in matching}
+    is_of_machine = all(reason == _NO_TAG or reason.startswith("requires Python") for reason in reasons)
     if matching and not any(specifier.contains(r.version, prereleases=True) for r in listing.releases):
         files = _files_of(listing, matching)
-        if reasons == {"only a source distribution"}:
+        if reasons == {_ONLY_SDIST}:
             return OnlySdists(requirement=requirement, files=files)
-        wheels = tuple(name for name in files if name.endswith(".whl"))
-        return NoCompatibleWheel(
-            requirement=requirement,
-            wheels=wheels,
-            wheel_tags=tuple(dict.fromkeys(m["tags"] for n in wheels if (m := _WHEEL_NAME.fullmatch(n)))),
-            fitting_tags=target.best_tags,
-            reasons=tuple(sorted(reasons - {"no wheel fits this machine"})),
-        )
+        if is_of_machine:
+            wheels = tuple(name for name in files if name.endswith(".whl"))
+            return NoCompatibleWheel(
+                requirement=requirement,
+                wheels=wheels,
+                wheel_tags=tuple(dict.fromkeys(m["tags"] for n in wheels if (m := _WHEEL_NAME.fullmatch(n)))),
+                fitting_tags=target.best_tags,
+                reasons=tuple(sorted(reasons - {_NO_TAG})),
+            )
     return NoMatchingVersion(
         requirement=requirement,
-        available=tuple(str(release.version) for release in reversed(listing.releases)),
-        excluded=tuple(_exclusions(listing)),
+        available=tuple(str(release.version) for release in reversed(listing.releases) if release.yanked is None),
+        excluded=tuple(_exclusions(listing, specifier)),
     )
 
 
-def _exclusions(listing: Listing) -> Iterable[str]:
+def _exclusions(listing: Listing, specifier: SpecifierSet) -> Iterable[str]:
+    """Yield why each version that *specifier* names was left out, newest first."""
     for release in reversed(listing.releases):
-        if release.yanked is not None:
+        if release.yanked is not None and specifier.contains(release.version, prereleases=True):
             yield f"{release.version} is yanked" + (f" ({release.yanked})" if release.yanked else "")
     for version, reason in sorted(listing.left_out.items(), reverse=True):
-        yield f"{version}: {reason}"
+        if specifier.contains(version, prereleases=True):
+            yield f"{version}: {reason}"
 
 
 def _files_of(listing: Listing, versions: Iterable[Version]) -> tuple[str, ...]:

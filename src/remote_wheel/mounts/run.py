@@ -104,6 +104,10 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
     elif option == "--with-requirements":
         request.requirements.append(f"-r {value}")
     elif option == "--lock":
+        if request.lock is not None:
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(message="--lock is given twice", way_out="One lock has all that is to be mounted.")
         request.lock = value
     elif option == "--cache-dir":
         request.cache_dir = value

@@ -106,7 +106,7 @@ class Plan:
     def _tree_lines(self) -> Iterator[str]:
         seen: set[str] = set()
         for root in self.roots:
-            yield str(root)
+            yield _labelled(root)
             yield from self._branches(root, "", seen)
 
     def _branches(self, pin: Pin, indent: str, seen: set[str]) -> Iterator[str]:
@@ -117,8 +117,12 @@ class Plan:
         for at, name in enumerate(pin.needs, 1):
             is_last = at == len(pin.needs)
             again = " (above)" if name in seen and by_name[name].needs else ""
-            yield f"{indent}{'└── ' if is_last else '├── '}{by_name[name]}{again}"
+            yield f"{indent}{'└── ' if is_last else '├── '}{_labelled(by_name[name])}{again}"
             yield from self._branches(by_name[name], indent + ("    " if is_last else "│   "), seen)
+
+
+def _labelled(pin: Pin) -> str:
+    return f"{pin} (installed)" if pin.installed_at else str(pin)
 
 
 _Plan = TypeVar("_Plan", bound=Plan)

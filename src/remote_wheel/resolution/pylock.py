@@ -64,11 +64,17 @@ def parse_pylock(text: str, target: Target, *, shown: str, locate: Callable[[str
     names = {pin.name for pin in pins}
     needs: dict[str, tuple[str, ...]] = {package.name: tuple(_needed(package, names)) for package, _ in chosen}
     needed = {name for each in needs.values() for name in each}
+    wanted_by: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
+    for pin in pins:
+        for name in needs.get(pin.name, ()):
+            wanted_by[name].append((str(pin), name))
     complete = (
         replace(
             pin,
             needs=needs.get(pin.name, ()),
-            wanted_by=() if pin.name in needed else (("you", f"{pin.name or pin.filename} (locked)"),),
+            wanted_by=tuple(wanted_by[pin.name])
+            if pin.name in needed
+            else (("you", f"{pin.name or pin.filename} (locked)"),),
         )
         for pin in pins
     )
@@ -115,6 +121,7 @@ def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], s
         digests=digests,
         size_bytes=file.size,
         upload_time=file.upload_time.isoformat() if file.upload_time else "",
+        requires_python=str(package.requires_python or ""),
         index=package.index or "",
         subdirectory=getattr(file, "subdirectory", None) or "",
     )
@@ -150,6 +157,7 @@ def _pin_of_repository(package: Package, file: PackageVcs, tool: Mapping[str, An
         filename=f"{package.name}-{file.commit_id}.zip",
         url=str(tool.get("archive") or f"git+{file.url.removeprefix('git+')}@{file.commit_id}"),
         digests={"sha256": str(tool["sha256"])} if "sha256" in tool else {},
+        requires_python=str(package.requires_python or ""),
         repository=file.url,
         revision=file.requested_revision or "",
         commit=file.commit_id,

@@ -20,6 +20,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, bool]]] = {
     "--find-links": ("find_links", True),
     "--no-index": ("no_index", False),
     "--pre": ("pre", False),
+    "--require-hashes": ("require_hashes", False),
 }
 _NESTED: Final = {
     "-r": "requirements",
@@ -27,7 +28,7 @@ _NESTED: Final = {
     "-c": "constraints",
     "--constraint": "constraints",
 }
-_WITHOUT_MEANING: Final = ("--prefer-binary", "--only-binary", "--no-binary", "--require-hashes", "--use-feature")
+_WITHOUT_MEANING: Final = ("--prefer-binary", "--only-binary", "--use-feature")  # wheels are all we take
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class RequirementsFile:
 
     requirements: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)  # requirement or constraint → "file, line n"
     hashes: dict[str, frozenset[str]] = field(default_factory=dict)  # requirement → "algorithm:hex"
     options: dict[str, list[str]] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)  # all that were read
@@ -72,13 +74,19 @@ def _read(
             _read(join(path, value), target, found, read, join, environ)
         elif option in _OPTIONS:
             name, has_value = _OPTIONS[option]
+            if name == "find_links" or name.startswith(("index", "extra_index")):
+                value = value if ":" in value[2:] else join(path, value)  # pip, too, means a folder beside the file
             found.options.setdefault(name, []).append(value if has_value else "")
+        elif option == "--no-binary":
+            raise _refusal(path, number, "--no-binary asks for a build, and nothing is ever built")
         elif option in ("-e", "--editable"):
             raise _refusal(path, number, "editable projects can't be mounted; add their folder to PYTHONPATH")
         elif option and option not in _WITHOUT_MEANING:
             raise _refusal(path, number, f"the option {option} is not known")
         elif not option:
-            into.append(_with_hashes(line, path, number, found))
+            requirement = _with_hashes(line, path, number, found)
+            found.places[requirement] = f"{path}, line {number}"
+            into.append(requirement)
 
 
 def _lines(text: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
