@@ -24,7 +24,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class Mirror:
-    """What is mirrored into *folder*. `asked` counts requests by kind: page, metadata, file."""
+    """What is mirrored into *folder*. `asked` counts requests by kind: page, metadata (or a part of a file), file."""
 
     def __init__(self, folder: Path, rtt_s: float) -> None:
         self.folder, self.rtt_s, self.port = folder, rtt_s, 0
@@ -79,7 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "simple":
             kind, body, content_type = "page", self.mirror.page(parts[1]), JSON
         else:
-            kind = "metadata" if parts[-1].endswith(".metadata") else "file"
+            is_part = parts[-1].endswith(".metadata") or "Range" in self.headers
+            kind = "metadata" if is_part else "file"
             body, content_type = self.mirror.file(parts[1], parts[-1]), "application/octet-stream"
         self.mirror.asked[kind] += 1
         time.sleep(self.mirror.rtt_s)

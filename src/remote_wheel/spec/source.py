@@ -193,6 +193,8 @@ def split_extras(text: str) -> tuple[str, frozenset[str]]:
 
 def join_url(base: str, url: str) -> str:
     """Return *url* as it is meant on a page at *base* (RFC 3986 section 5), for every scheme with a host."""
+    if url.startswith(("https://", "http://")):  # as it is; large pages have tens of thousands
+        return url
     scheme = urlsplit(base).scheme
     if scheme in ("http", "https", "file") or "://" not in base:
         return urljoin(base, url)
