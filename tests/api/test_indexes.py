@@ -1,5 +1,6 @@
 """Where projects come from: several indexes, names, bindings, flat places, credentials, and who may be insecure."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,6 +181,30 @@ def test_one_broken_entry_does_not_hide_the_others(index: LoopbackIndex, resolvi
     assert resolving("thing", options="refresh=True").startswith("InvalidIndexPage: ")
     index.json_of["thing"] = page.replace('"name": "thing"', '"name": "other"')
     assert "it is the page of 'other'" in resolving("thing", options="refresh=True")
+
+
+def test_a_page_of_a_hundred_thousand_files(index: LoopbackIndex, resolving: Resolving) -> None:
+    """Some 30 MB, most of it of no use: old versions, other systems, names that no standard explains."""
+    file = index.add("thing", "1.0")
+    page = json.loads(index.json_page("thing"))
+    template = {"hashes": {"sha256": "0" * 64}, "requires-python": ">=3.8", "size": 1000, "yanked": False}
+    names = (
+        f"thing-{major}.{minor}.{patch}-{tag}.whl"
+        for major, tag in (
+            (0, "py3-none-any"),
+            (1, "cp27-cp27m-win32"),
+            (2, "cp312-cp312-macosx_11_0_arm64"),
+            (3, "odd"),
+        )
+        for minor in range(250)
+        for patch in range(100)
+    )
+    page["files"] += [{**template, "filename": name, "url": f"../../files/{name}"} for name in names]
+    assert len(page["files"]) == 100_001
+    index.json_of["thing"] = json.dumps(page)
+    assert len(index.json_of["thing"]) > 20_000_000
+    assert resolving("thing>=1,<2") == "thing==1.0"
+    assert file.filename.startswith("thing-1.0-")
 
 
 # --- who may log in --------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def make_listing(
             else _indexed_release(project, version, bit, usable[version], pages)
             for bit, version in enumerate(versions)
         ),
-        left_out={version: reason for version, reason in left_out.items() if version not in versions},
+        left_out={version: reason for version, reason in left_out.items() if version != own and version not in usable},
         unusable_files=tuple(unusable),
         pages=tuple(pages),
         searched=searched,
