@@ -18,16 +18,7 @@ from tests.loopback import LoopbackIndex
 from tests.servers.forge import Forge
 from tests.servers.s3 import Bucket
 from tests.servers.ssh import SshServer
-
-CATCH = """
-import remote_wheel
-def caught(call, *args, **options):
-    try:
-        call(*args, **options)
-    except remote_wheel.RemoteWheelError as error:
-        return f"{type(error).__name__}: {error} | {error.hint}"
-    return "nothing"
-"""
+from tests.sources.conftest import CATCH
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import Python
 
-_PRELUDE = """
+CATCH = """
 import remote_wheel
 def caught(call, *args, **options):
     try:
@@ -23,12 +23,12 @@ class Mounting:
 
     def value(self, source: str, expression: str, /, options: str = "", **environ: str) -> str:
         """Return what *expression* prints, with the source's module as `m` and its mount as `mount`."""
-        code = f"{_PRELUDE}\nmount = remote_wheel.mount({source!r}, {options})\nm = mount.import_module()\n"
+        code = f"{CATCH}\nmount = remote_wheel.mount({source!r}, {options})\nm = mount.import_module()\n"
         return self._python(f"{code}print({expression})", **environ).stdout.rstrip("\n")
 
     def error(self, source: str, /, options: str = "", **environ: str) -> str:
         """Return the error that mounting raises, with its hint; nothing else may have been printed."""
-        done = self._python(f"{_PRELUDE}\nprint(caught(remote_wheel.{self._verb}, {source!r}, {options}))", **environ)
+        done = self._python(f"{CATCH}\nprint(caught(remote_wheel.{self._verb}, {source!r}, {options}))", **environ)
         return done.stdout.rstrip("\n")
 
 
