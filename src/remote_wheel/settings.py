@@ -32,6 +32,7 @@ class Limits:
     redirects: int = 10
     parallel_requests: int = 16  # uv opens 50, pip 1; more than 16 gained nothing on a 50 Mbit link
     resolver_rounds: int = 200_000  # nab-resolver's own default
+    resolver_cpu_s: float = 10.0  # of computing, not of waiting; the hardest real resolutions seen take 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

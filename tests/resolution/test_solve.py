@@ -4,7 +4,7 @@ import itertools
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -22,10 +22,20 @@ from tests.resolution.fakes import TARGET, Graph, MemoryCatalog
 PLAIN = Policy()
 
 
-def plan_of(graph: Graph, *requirements: str, policy: Policy = PLAIN, max_rounds: int = 20_000) -> Plan:
+def never() -> bool:
+    return False
+
+
+def plan_of(
+    graph: Graph,
+    *requirements: str,
+    policy: Policy = PLAIN,
+    max_rounds: int = 200_000,
+    is_out_of_time: Callable[[], bool] = never,
+) -> Plan:
     wanted = [Requirement(text) for text in requirements]
     catalog = MemoryCatalog(graph, extras=("x", "y", "all"), constraints=policy.constraints)
-    return solve(wanted, catalog, TARGET, policy, max_rounds=max_rounds)
+    return solve(wanted, catalog, TARGET, policy, max_rounds=max_rounds, is_out_of_time=is_out_of_time)
 
 
 def pins(graph: Graph, *requirements: str, policy: Policy = PLAIN) -> dict[str, str]:
@@ -123,6 +133,8 @@ def test_giving_up_is_not_called_unsatisfiable() -> None:
     }
     with pytest.raises(ResolutionLimit):
         plan_of(graph, "a", max_rounds=3)
+    with pytest.raises(ResolutionLimit, match="it takes too long; that there is no solution is not proven"):
+        plan_of(graph, "a", is_out_of_time=lambda: True)
 
 
 def conflict(graph: Graph, *requirements: str, policy: Policy = PLAIN) -> str:

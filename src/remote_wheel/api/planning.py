@@ -1,11 +1,12 @@
 """From what a request names (requirements, sources, a lock) to a plan, and to the archives that were met on the way."""
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from packaging.requirements import Requirement
 from packaging.tags import Tag
@@ -35,6 +36,11 @@ from remote_wheel.verify.wheel import Verified, parse_filename
 
 # (pool, listings known beforehand, whether only what is installed counts) → the catalogue of one resolution
 MakeCatalog = Callable[[ThreadPoolExecutor, Mapping[NormalizedName, Listing], bool], IndexCatalog]
+
+
+class _Bounds(TypedDict):
+    max_rounds: int
+    is_out_of_time: Callable[[], bool]
 
 
 class Planner:
@@ -206,16 +212,21 @@ class Planner:
 
     def _solve(self, requirements: Sequence[Requirement]) -> Plan:
         settings, policy = self._settings, self._wishes.policy
-        rounds = settings.limits.resolver_rounds
+        limits, began_s = settings.limits, time.thread_time()
+
+        def is_out_of_time() -> bool:
+            return time.thread_time() - began_s > limits.resolver_cpu_s
+
+        bounds: _Bounds = {"max_rounds": limits.resolver_rounds, "is_out_of_time": is_out_of_time}
         with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
             if settings.prefer_installed:
                 installed = self._make_catalog(pool, self._listings(), True)
                 try:
-                    return solve(requirements, installed, self._target, policy, max_rounds=rounds)
+                    return solve(requirements, installed, self._target, policy, **bounds)
                 except ResolutionError:
                     pass  # what is installed does not do: ask the indexes
             catalog = self._make_catalog(pool, self._listings(), False)
-            plan = solve(requirements, catalog, self._target, policy, max_rounds=rounds)
+            plan = solve(requirements, catalog, self._target, policy, **bounds)
         self.fresh_until_s = catalog.fresh_until_s
         self.planned_metadata = catalog.planned_metadata
         self.local_files += catalog.watched

@@ -1,6 +1,6 @@
 """What the PubGrub core asks while it decides: versions, dependencies and the order of decisions."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -67,10 +67,17 @@ class Policy:
         return self.overrides.get(project_of(requirement), (requirement,))
 
 
-class Provider(BaseProvider[Node, Release]):
-    """Answer the solver from a catalogue, for one resolution."""
+class OutOfTime(Exception):
+    """Raised through the solver when the caller's patience is over; solve() tells it."""
 
-    def __init__(self, catalog: Catalog, target: Target, policy: Policy) -> None:
+
+class Provider(BaseProvider[Node, Release]):
+    """Answer the solver from a catalogue, for one resolution; raise OutOfTime once *is_out_of_time* says so."""
+
+    def __init__(
+        self, catalog: Catalog, target: Target, policy: Policy, is_out_of_time: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._is_out_of_time = is_out_of_time
         self._catalog, self._target, self._policy = catalog, target, policy
         self.listings: dict[NormalizedName, Listing] = {}
         self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
@@ -131,6 +138,8 @@ class Provider(BaseProvider[Node, Release]):
         culprit_counts: Mapping[Node, int] | None = None,
     ) -> tuple[int, int, int]:
         """Decide troubled packages first, culprits last, then the closest pinned, then breadth first."""
+        if self._is_out_of_time():
+            raise OutOfTime
         left = (version_range.mask & self._masks[package.project].all).bit_count()
         bucket = -1 if left <= 1 else (left.bit_length() - 1) // 5
         if conflict_counts.get(package, 0) >= 5:

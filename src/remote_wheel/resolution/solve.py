@@ -1,6 +1,6 @@
 """Requirements in, plan out: PubGrub by nab-resolver, its answer checked before anyone relies on it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from nab_resolver.errors import ResolutionError as SolverError
@@ -16,7 +16,7 @@ from remote_wheel.index.candidates import Listing, Release, explain_no_match
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
-from remote_wheel.resolution.provider import Catalog, Node, Policy, Provider
+from remote_wheel.resolution.provider import Catalog, Node, OutOfTime, Policy, Provider
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.requirement import project_of, shown
 
@@ -24,13 +24,20 @@ _REJECTED: Final = 8  # of newer versions, as many are told why they were not ta
 
 
 def solve(
-    requirements: Sequence[Requirement], catalog: Catalog, target: Target, policy: Policy, *, max_rounds: int
+    requirements: Sequence[Requirement],
+    catalog: Catalog,
+    target: Target,
+    policy: Policy,
+    *,
+    max_rounds: int,
+    is_out_of_time: Callable[[], bool] = lambda: False,
 ) -> Plan:
     """Find the plan for *requirements* on *target*; requirements whose marker is false there are left out.
 
-    Raises ResolutionError with the reason, or the catalogue's FetchError.
+    *is_out_of_time* is asked at each decision, *max_rounds* bounds them. Raises ResolutionError with the reason, or the
+    catalogue's FetchError.
     """
-    provider = Provider(catalog, target, policy)
+    provider = Provider(catalog, target, policy, is_out_of_time)
     asked = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
     wanted = [each for requirement in asked for each in provider.wanted_of(requirement)]
     clauses = provider.register_roots(wanted)
@@ -46,6 +53,9 @@ def solve(
         solution = solver.solve([RootRequirement(node, rel, origin=shown(req)) for node, rel, req in clauses])
     except ResolutionTerminatedError as error:
         raise ResolutionLimit(requirements=texts, reason=str(error).splitlines()[0]) from error
+    except OutOfTime as error:
+        reason = "it takes too long; that there is no solution is not proven"
+        raise ResolutionLimit(requirements=texts, reason=reason) from error
     except SolverError as error:
         raise explain_unsatisfiable(error, provider, texts) from error
     return _make_plan(solution.pins, wanted, provider)
