@@ -174,7 +174,9 @@ def test_one_broken_entry_does_not_hide_the_others(index: LoopbackIndex, resolvi
     page = index.json_page("thing").decode()
     broken = page.replace('"files": [', '"files": [{"filename": 7, "url": "x"}, {"url": null}, 5, ')
     index.json_of["thing"] = broken
-    assert resolving("thing") == "thing==1.0"
+    pins, notes, *_ = resolving.with_notes("thing")
+    assert pins == "thing==1.0"
+    assert notes.startswith("3 entries of thing's page can't be read, as '7' ")
     index.json_of["thing"] = broken.replace('"filename": "thing-1.0', '"filename": "other-1.0')
     assert resolving("thing", options="refresh=True").startswith("NoMatchingVersion: "), "files of other projects"
     index.json_of["thing"] = '{"meta": {"api-version": "1.0"}, "name": "thing", "files": [5]}'

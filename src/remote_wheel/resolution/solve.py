@@ -96,8 +96,11 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
 
 
 def _notes_of(listing: Listing) -> Iterator[str]:
-    """Yield what the index says of a project that is no reason to refuse it (PEP 792)."""
+    """Yield what is odd about a project's pages and no reason to refuse it: its status (PEP 792), broken entries."""
     for page in listing.pages:
+        if page.unreadable:
+            name, why = page.unreadable[0]
+            yield f"{len(page.unreadable)} entries of {listing.project}'s page can't be read, as {name!r} ({why})"
         if page.status != "active":
             yield f"{listing.project} is {page.status}{f': {page.status_reason}' if page.status_reason else ''}"
 
