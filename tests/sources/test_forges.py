@@ -309,8 +309,12 @@ def test_what_goes_wrong_is_said(forge: Forge, garden: str, mounting: Mounting) 
     said = mounting.error("git+https://git.index.example/green/garden")
     assert "only repositories on GitHub, GitLab and Bitbucket" in said
     assert "Write the repository as github:o/r@REF" in mounting.error("https://github.com/o/r")
-    said = mounting.error("github:green/garden@v1.4", GITHUB_SERVER_URL="", GH_HOST=forge.url + "/", GH_TOKEN="x")
-    assert "nothing" in said or "NotFound" in said
+    forge.requests.clear()
+    said = mounting.value(
+        "github:green/garden@main", "m.V", GITHUB_SERVER_URL="", GH_HOST=forge.url + "/", GH_TOKEN="x"
+    )
+    assert said == "1"
+    assert {sent for _, _, sent in forge.requests} == {""}, "GH_TOKEN is for github.com alone"
     said = mounting.error("github:green/garden@v1.4", "sha256='" + "0" * 64 + "'")
     assert said.startswith("DigestMismatch: ")
 

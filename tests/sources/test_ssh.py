@@ -198,13 +198,13 @@ def test_a_password_for_one_host_alone(mounting: Mounting, know: Know) -> None:
         assert mounting.value(url, "m.V", **environ, REMOTE_WHEEL_SSH_PASSWORD_HOST="127.0.0.1") == "1"
 
 
-@pytest.mark.parametrize("host", ["-oProxyCommand=touch$IFS/x", "a;b", "$(x)", "%68"])
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch$IFS", "a;b", "$(x)"])
 def test_hosts_that_would_mean_something_to_a_shell(mounting: Mounting, know: Know, tmp_path: Path, host: str) -> None:
     know("")
     (tmp_path / "home" / ".ssh" / "config").write_text("Host *\n  ProxyCommand touch ran %h\n")
     for url in (f"sftp://{host}/x.py", f"sftp://{host}@h/x.py"):
-        assert mounting.error(url).partition(":")[0] in ("InvalidSource", "NetworkError"), url
-    assert not (tmp_path / "-oProxyCommand=touch$IFS").exists()
+        assert mounting.error(url).startswith("InvalidSource: "), url
+    assert not (tmp_path / "ran").exists()
 
 
 # --- how it logs in --------------------------------------------------------------------------------------------------
