@@ -1,6 +1,7 @@
 """Where projects come from: several indexes, names, bindings, flat places, credentials, and who may be insecure."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,6 +211,81 @@ def test_a_page_of_a_hundred_thousand_files(index: LoopbackIndex, resolving: Res
 
 
 # --- who may log in --------------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_sorted_once(index: LoopbackIndex, resolving: Resolving, cache: Path) -> None:
+    index.add("app", "1.0")
+    index.add("app", "2.0")
+    index.cache_control = "max-age=600"
+    assert resolving("app") == "app==2.0"
+    index.requests.clear()
+    (page,) = (cache / "v1" / "pages").iterdir()
+    (listing,) = (cache / "v1" / "listings").iterdir()
+    whole = page.read_bytes()
+    page.write_bytes(whole.partition(b"\n")[0] + b"\nnot looked at")
+    assert resolving("app<2") == "app==1.0"
+    assert not index.pages()
+    index.requests.clear()
+    listing.write_bytes(listing.read_bytes()[:-1])  # damaged, and the page is, too: both are made again
+    assert resolving("app<1.5") == "app==1.0"
+    assert [path for path, _ in index.requests] == ["/simple/app/"]
+    assert page.read_bytes().partition(b"\n")[2] == whole.partition(b"\n")[2]
+
+
+def test_a_new_page_is_a_new_listing(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("app", "1.0")
+    index.cache_control = "no-cache"
+    assert resolving("app") == "app==1.0"
+    assert resolving("app") == "app==1.0"
+    assert [status for _, status in index.requests if status == 304]
+    index.add("app", "2.0", yanked="broken")
+    assert resolving("app") == "app==1.0"
+    assert resolving("app==2.0") == "app==2.0"
+    assert resolving("app", options="python_version='3.11', constraints=['app<1']").startswith("NoMatchingVersion")
+    index.add("app", "3.0", tag="cp312-cp312-win_amd64")
+    assert resolving("app", options="python_version='3.12', platform='windows'") == "app==3.0"
+    assert resolving("app") == "app==1.0"
+
+
+def test_an_answer_is_kept_while_nothing_changes(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+    index.add("app", "1.0", requires=["lib"])
+    index.add("lib", "1.0")
+    index.cache_control = "max-age=600"
+    (tmp_path / "in.txt").write_text("app\n")
+    both = "app==1.0,lib==1.0"
+    assert resolving("-r in.txt") == both
+    shutil.rmtree(tmp_path / "cache" / "v1" / "pages")  # nothing but the answer can give the answer now
+    shutil.rmtree(tmp_path / "cache" / "v1" / "metadata")
+    index.requests.clear()
+    assert resolving("-r in.txt") == both
+    assert resolving("-r in.txt", options="offline=True") == both
+    assert not index.requests
+    index.add("lib", "2.0")
+    assert resolving("-r in.txt", options="refresh=True") == "app==1.0,lib==2.0"
+    (tmp_path / "in.txt").write_text("app\nlib<2\n")
+    assert resolving("-r in.txt") == both
+    assert resolving("-r in.txt", options="python_version='3.12'") == both
+
+
+def test_an_answer_ages_with_the_pages_and_with_what_is_installed(
+    index: LoopbackIndex, python: Python, tmp_path: Path
+) -> None:
+    index.add("app", "1.0")
+    site = tmp_path / "site"
+    site.mkdir()
+    code = "import sys, remote_wheel; sys.path.append('site'); print(remote_wheel.resolve('app').pins[0].installed_at)"
+    index.cache_control = "max-age=0"
+    python(code)
+    index.requests.clear()
+    python(code)
+    assert index.pages() == 1
+    index.cache_control = "max-age=600"
+    assert python(code).stdout == "\n"
+    assert python(code).stdout == "\n"
+    assert index.pages() == 2
+    (site / "app-0.5.dist-info").mkdir()
+    (site / "app-0.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: app\nVersion: 0.5\n")
+    assert "app-0.5.dist-info" in python(code).stdout
 
 
 def test_credentials_by_the_name_of_an_index(index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving) -> None:

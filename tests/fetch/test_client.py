@@ -14,8 +14,8 @@ from remote_wheel.errors import (
     TooLarge,
 )
 from remote_wheel.fetch.client import Client
-from remote_wheel.fetch.http import is_secure_enough
 from remote_wheel.fetch.ranges import read_remote_metadata, total_of
+from remote_wheel.fetch.secure import is_secure_enough
 from remote_wheel.settings import Limits
 from tests.loopback import LoopbackIndex, serve
 

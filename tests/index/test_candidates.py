@@ -7,7 +7,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists
-from remote_wheel.index.candidates import Installed, Listing, _read_filename, explain_no_match, make_listing
+from remote_wheel.index.candidates import _read_filename, explain_no_match, make_listing
+from remote_wheel.index.listing import Installed, Listing
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.spec.metadata import CoreMetadata
@@ -18,7 +19,8 @@ THING = canonicalize_name("thing")
 
 def listing(*names: str, installed: Installed | None = None, **facts: str) -> Listing:
     files = tuple(IndexFile(filename=name, url=f"https://index.example/{name}", **facts) for name in names)  # type: ignore[arg-type]
-    return make_listing(THING, [Page(project=THING, url="", files=files)], TARGET, installed=installed)
+    found = make_listing(THING, [Page(project=THING, url="", files=files)], TARGET)
+    return found.with_installed(installed) if installed else found
 
 
 def test_the_best_wheel_of_each_version_oldest_first() -> None:
@@ -60,6 +62,17 @@ def test_the_installed_version_stands_for_the_indexs() -> None:
     ]
 
 
+def test_an_installed_version_that_no_index_has() -> None:
+    installed = Installed(metadata=CoreMetadata(name=THING, version=Version("2rc1")), path="/site/thing.dist-info")
+    names = ("thing-1rc1-py3-none-any.whl", "thing-2-py3-none-any.whl", "thing-3rc1-py3-none-any.whl")
+    found = listing(*names, "thing-2rc1.tar.gz", installed=installed, yanked="")
+    assert [str(release.version) for release in found.releases] == ["1rc1", "2rc1", "2", "3rc1"]
+    assert [release.bit for release in found.releases] == [0, 1, 2, 3]
+    bits = found.releases.pre, found.releases.yanked, found.releases.installed
+    assert bits == (0b1001, 0b1101, 0b0010)  # what is installed is neither
+    assert not found.left_out
+
+
 def test_the_error_that_tells_best() -> None:
     def error(found: Listing, specifier: str) -> object:
         return explain_no_match(found, f"thing{specifier}", SpecifierSet(specifier), TARGET)
@@ -73,8 +86,8 @@ def test_the_error_that_tells_best() -> None:
 
 def test_this_machine() -> None:
     target = target_of_this_machine()
-    assert target.admits_python(SpecifierSet(">=3.11"))
-    assert not target.admits_python(SpecifierSet(">=4"))
+    assert target.admits_python(">=3.11")
+    assert not target.admits_python(">=4")
     assert target.best_tags[0].startswith("cp3")
     assert target.rank(frozenset()) is None
 

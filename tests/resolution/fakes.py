@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from remote_wheel.index.candidates import Filter, Listing, Release, make_listing
+from remote_wheel.index.candidates import Filter, make_listing
+from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target
-from remote_wheel.spec.metadata import CoreMetadata
+from remote_wheel.spec.metadata import CoreMetadata, Dependency
 
 TARGET = Target(
     python=Version("3.12.1"),
@@ -62,8 +62,7 @@ class MemoryCatalog:
         return CoreMetadata(
             name=release.project,
             version=release.version,
-            requires=tuple(Requirement(each) for each in requires),
-            requires_python=SpecifierSet(""),
+            requires=tuple(Dependency.of(each) for each in requires),
             extras=self._extras,
         )
 
@@ -75,7 +74,7 @@ class MemoryCatalog:
 
     def _listing(self, project: NormalizedName) -> Listing:
         if project not in self._graph:
-            return Listing(project=project, searched=("https://index.example/simple/",))
+            return Listing.empty(project, ("https://index.example/simple/",))
         files = tuple(
             IndexFile(
                 filename=f"{project.replace('-', '_')}-{text.rstrip('!')}-py3-none-any.whl",

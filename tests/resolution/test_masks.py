@@ -6,24 +6,28 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from remote_wheel.index.candidates import Release
+from remote_wheel.index.listing import Releases, Row
 from remote_wheel.resolution.masks import Masks
 
 RELEASE = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 SUFFIX = st.sampled_from(("", "", "", "a1", "rc2", ".post1", ".dev3", "a1.dev2", ".post1.dev1", "rc1.post2"))
 PUBLIC = st.builds("{}{}".format, RELEASE, SUFFIX)
-VERSION = st.builds("{}{}".format, PUBLIC, st.sampled_from(("", "", "", "+local", "+2")))
+VERSION = st.builds(
+    "{}{}{}".format, st.sampled_from(("", "", "1!")), PUBLIC, st.sampled_from(("", "", "", "+local", "+2"))
+)
 CLAUSE = st.one_of(
     st.builds("{}{}".format, st.sampled_from((">=", "<=", ">", "<", "==", "!=")), PUBLIC),
     st.builds("{}{}".format, st.sampled_from(("==", "!=", "===")), VERSION),
     st.builds("{}{}.*".format, st.sampled_from(("==", "!=")), RELEASE),
-    st.builds("~={}.{}".format, st.integers(0, 3), st.integers(0, 3)),
+    st.builds("~={}.{}{}".format, st.integers(0, 3), st.integers(0, 3), SUFFIX),
+    st.builds("{}1!{}".format, st.sampled_from((">=", "<", "==", "~=")), st.just("1.0")),
 )
 
 
-def releases_of(versions: list[str]) -> list[Release]:
+def releases_of(versions: list[str]) -> Releases:
     ordered = sorted({Version(text) for text in versions})
-    return [Release(project=canonicalize_name("x"), version=version, bit=bit) for bit, version in enumerate(ordered)]
+    pre = sum(1 << bit for bit, version in enumerate(ordered) if version.is_prerelease)
+    return Releases(canonicalize_name("x"), [Row(str(version), None) for version in ordered], pre=pre)
 
 
 @settings(max_examples=1500, deadline=None)

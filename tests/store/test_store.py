@@ -25,7 +25,7 @@ def _files(folder: Path) -> list[str]:
 
 @POSIX
 def test_everything_is_private(store: Store) -> None:
-    store.write_metadata("key", b"data")
+    store.write_note("metadata", "key", b"data")
     for path in store.folder.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -114,7 +114,7 @@ def test_no_store_is_not_stored(store: Store) -> None:
 
 def test_damaged_entries_are_misses(store: Store) -> None:
     store.write_answer("pages", "u", b"body", {}, "u")
-    store.write_metadata("m", b"metadata")
+    store.write_note("metadata", "m", b"metadata")
     image = store.image_path("k", "cp")
     image.touch()
     store.write_facts(image, {"a": 1})
@@ -123,14 +123,14 @@ def test_damaged_entries_are_misses(store: Store) -> None:
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1])
     assert store.read_answer("pages", "u") is None
-    assert store.read_metadata("m") is None
+    assert store.read_note("metadata", "m") is None
     assert store.read_facts(image) is None
     for garbage in (b"", b"{}\n", b"[1]\nx", b"\xff\xff\n"):
         for path in (store.folder / "v1").rglob("*"):
             if path.is_file():
                 path.write_bytes(garbage)
         assert store.read_answer("pages", "u") is None
-        assert store.read_metadata("m") is None
+        assert store.read_note("metadata", "m") is None
         assert store.read_facts(image) is None
 
 

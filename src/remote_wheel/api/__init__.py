@@ -129,7 +129,7 @@ def resolve(
     """
     _check_requirements(requirements, None)
     given = {**checked(options), "python_version": python_version, "platform": platform}
-    return _ask_for_plan(request_of("require", requirements, given, cache_folder(cache_dir)))
+    return _plan_of(_answer(request_of("require", requirements, given, cache_folder(cache_dir))))
 
 
 def prefetch(
@@ -138,10 +138,12 @@ def prefetch(
     **options: "Unpack[Options]",
 ) -> "Plan":
     """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
+    from remote_wheel.api.cold import ask
+
     _check_requirements(requirements, None)
     cache, given = cache_folder(cache_dir), checked(options)
     key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
-    return _ask_for_plan(request_of("require", requirements, given, cache, key))
+    return _plan_of(ask(request_of("require", requirements, given, cache, key)))
 
 
 def inspect(
@@ -184,13 +186,11 @@ def lock(
     """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*."""
     from os.path import abspath
 
-    from remote_wheel.api.cold import ask
-
     _check_requirements(requirements, None)
     target = {"python_version": python_version, "platform": platform}
     given = {**checked(options), **target, "prefer_installed": False}
     request = request_of("require", requirements, given, cache_folder(cache_dir))
-    return str(ask({**request, "lock_folder": abspath(folder)})["lock"])
+    return str(_answer({**request, "lock_folder": abspath(folder)})["lock"])
 
 
 def load_lock(
@@ -203,8 +203,10 @@ def load_lock(
 
     Nothing is fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash.
     """
+    from remote_wheel.api.cold import ask
+
     given = checked(options)
-    return _ask_for_plan(request_of("lock", lock_subjects(path), given, cache_folder(cache_dir)))
+    return _plan_of(ask(request_of("lock", lock_subjects(path), given, cache_folder(cache_dir))))
 
 
 def lock_subjects(path: "str | PathLike[str]") -> "tuple[str, str, str]":
@@ -222,12 +224,31 @@ def lock_subjects(path: "str | PathLike[str]") -> "tuple[str, str, str]":
         raise InvalidLock(lock=name, reason=getattr(error, "strerror", None) or "it is no UTF-8 text") from error
 
 
-def _ask_for_plan(request: "Mapping[str, Any]") -> "Plan":
-    from remote_wheel.api.cold import ask
+def _plan_of(answer: "Mapping[str, Any]") -> "Plan":
     from remote_wheel.api.plans import Plan
     from remote_wheel.resolution.plan import plan_from_json
 
-    return plan_from_json(ask(request)["plan"], Plan)
+    return plan_from_json(answer["plan"], Plan)
+
+
+def _answer(request: "Mapping[str, Any]") -> "dict[str, Any]":
+    """Have *request* answered, or return the answer that it had, if nothing of what that rests on has changed since."""
+    import json
+
+    from remote_wheel.api.cold import ask
+
+    options, cache = request["options"], request["cache"]
+    # Requests of the same words have boot records; this one is told apart by an option that none of them has.
+    asked = {**options, "answer": request.get("lock_folder", "")}
+    path, preferred = request["search_path"], request["preferred"]
+    key = boot.record_key("require", request["subjects"], asked, cache=cache, path=path, preferred=preferred)
+    if not boot.is_on("refresh", options):
+        is_offline = boot.is_on("offline", options)
+        record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
+        if record is not None:
+            answer: dict[str, Any] = json.loads(record["answer"])
+            return answer
+    return ask({**request, "answer_key": key})
 
 
 def explain(module: "ModuleType | str") -> str:
@@ -326,7 +347,7 @@ def _boot(
 def request_of(
     action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache: str, key: str = ""
 ) -> "dict[str, Any]":
-    """Return the fields of a pipeline.Request, but for the optimisation level, which cold.ask adds."""
+    """Return the fields of a request.Request, but for the optimisation level, which cold.ask adds."""
     return {
         "action": action,
         "subjects": list(subjects),

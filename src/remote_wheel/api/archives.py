@@ -20,7 +20,6 @@ from remote_wheel.spec.repository import Repository, is_commit
 from remote_wheel.spec.source import Kind, Source, without_secrets
 from remote_wheel.store.cache import Store, StoredAnswer
 from remote_wheel.store.files import Staged
-from remote_wheel.verify.tree import verify_module, verify_tree
 from remote_wheel.verify.wheel import Verified, verify_wheel
 
 _ARCHIVES: Final = (".zip", ".tar.gz")
@@ -360,6 +359,8 @@ class Archives:
             source = replace(source, kind="zip")
         if source.kind == "wheel":
             return verify_wheel(data, filename=source.filename, sha256=sha256, limits=limits)
+        from remote_wheel.verify.tree import verify_module, verify_tree  # its libraries are for source trees alone
+
         if source.kind == "module":
             return verify_module(bytes(data), filename=source.filename, sha256=sha256)
         return verify_tree(

@@ -6,14 +6,19 @@ The helper keeps what the cold path imports (requests, packaging, rich, …) out
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-from remote_wheel.errors import HelperFailed, rebuild_error
+from remote_wheel.errors import HelperFailed, RemoteWheelError, rebuild_error
 from remote_wheel.mounts import children
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from remote_wheel.api.catalog import Progress
+
+_make_progress: "Callable[[], Progress] | None" = None
 _PATIENCE_S = 2.0
 MARK = b"\n\0remote_wheel answers\0"
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
@@ -23,18 +28,49 @@ except KeyboardInterrupt: sys.exit(130)
 sys.exit(serve())"""
 
 
-def ask(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Have *request* (the fields of pipeline.Request less `optimize`) carried out.
+def stay_here(make_progress: "Callable[[], Progress]") -> None:
+    """Carry out the requests of this process in it: it is a command of ours, whose imports are nobody else's."""
+    global _make_progress  # one process, one answer
+    if children.VARIABLE not in os.environ:  # mounts of a parent may be other versions of what we import
+        _make_progress = make_progress
+
+
+def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
+    """Have *request* (the fields of request.Request less `optimize`) carried out.
 
     Returns the pipeline's answer; raises the RemoteWheelError it raised, or HelperFailed.
     """
     full = {**request, "optimize": sys.flags.optimize}
+    if _make_progress:
+        return carry_out(full, _make_progress())
     if not sys.executable or hasattr(sys, "frozen"):  # embedded or frozen: it is no interpreter that we could start
-        return _ask_here(full)
+        return carry_out(full, Silent())
     return _ask_helper(full)
 
 
-def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
+def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
+    """Carry out *request* in this process, and close *progress*. Raises RemoteWheelError, of a bug HelperFailed."""
+    from remote_wheel.api import pipeline
+    from remote_wheel.api.request import Request
+
+    lists = {
+        "subjects": tuple(request["subjects"]),
+        "search_path": tuple(request["search_path"]),
+        "preferred": tuple((name, version) for name, version in request["preferred"]),
+    }
+    try:
+        return pipeline.run(Request(**{**request, **lists}), progress)
+    except RemoteWheelError:
+        raise
+    except Exception as error:
+        raise _failure(error) from error
+    finally:
+        progress.close()
+
+
+def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
+    import subprocess
+
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, package_parent]
     # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
@@ -43,7 +79,7 @@ def _ask_helper(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
     except OSError:
-        return _ask_here(request)
+        return carry_out(request, Silent())
     try:
         output, _ = helper.communicate(json.dumps(request).encode())
     except BaseException:  # whatever it was, no helper outlives its request
@@ -69,32 +105,14 @@ def _inherited_flags() -> list[str]:
     return [option for name, option in flags if getattr(sys.flags, name)]
 
 
-def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
-    from remote_wheel.api import pipeline
-
-    return pipeline.run(parse_request(request), Silent())
-
-
-def parse_request(raw: Mapping[str, Any]) -> "Any":
-    """Return the pipeline.Request of JSON values."""
-    from remote_wheel.api.pipeline import Request
-
-    lists = {
-        "subjects": tuple(raw["subjects"]),
-        "search_path": tuple(raw["search_path"]),
-        "preferred": tuple((name, version) for name, version in raw["preferred"]),
-    }
-    return Request(**{**raw, **lists})
-
-
-def facts_of_failure(error: Exception) -> dict[str, str]:
-    """Return the facts of HelperFailed for an error that should not have been; whatever it is, it may name a URL."""
+def _failure(error: Exception) -> HelperFailed:
+    """Return HelperFailed for an error that should not have been; whatever it is, it may name a URL."""
     import traceback
 
     from remote_wheel.spec.source import redact_text
 
     trace = "".join(traceback.format_exception(error))
-    return {"reason": redact_text(f"{type(error).__name__}: {error}"), "output": redact_text(trace)}
+    return HelperFailed(reason=redact_text(f"{type(error).__name__}: {error}"), output=redact_text(trace))
 
 
 class Silent:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import UsageError
 from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.local import local_path
 from remote_wheel.settings import Settings
 from remote_wheel.spec.source import redact, redact_text
 
@@ -111,7 +111,7 @@ def _as_links(place: str, client: Client) -> Iterator[str]:
     """Yield a find_links place as URLs: a folder's ends in a slash, those of files and pages do not."""
     if "://" in place or place.startswith("file:"):
         url = client.learn(place)
-        is_folder = url.startswith("file:") and Path(url2pathname(urlsplit(url).path)).is_dir()
+        is_folder = url.startswith("file:") and Path(local_path(url)).is_dir()
         yield f"{url.rstrip('/')}/" if is_folder else url
     elif any(mark in place for mark in "*?["):
         yield from (Path(path).absolute().as_uri() for path in sorted(glob.glob(place, recursive=True)))

@@ -23,7 +23,7 @@ from remote_wheel.errors import (
     ResolutionError,
     UsageError,
 )
-from remote_wheel.index.candidates import Listing, listing_of_one
+from remote_wheel.index.listing import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
@@ -196,8 +196,8 @@ class Planner:
 
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
-        needs = verified.metadata.requires_python if verified.metadata else None
-        is_other_python = needs is not None and not self._target.admits_python(needs)
+        needs = verified.metadata.requires_python if verified.metadata else ""
+        is_other_python = not self._target.admits_python(needs)
         self._check_tags(verified.filename, verified.tags, f"requires Python {needs}" if is_other_python else "")
 
     def _check_tags(self, filename: str, tags: frozenset[Tag], reason: str = "") -> None:
@@ -227,9 +227,9 @@ class Planner:
                     pass  # what is installed does not do: ask the indexes
             catalog = self._make_catalog(pool, self._listings(), False)
             plan = solve(requirements, catalog, self._target, policy, **bounds)
-        self.fresh_until_s = catalog.fresh_until_s
+        self.fresh_until_s = catalog.pages.fresh_until_s
         self.planned_metadata = catalog.planned_metadata
-        self.local_files += catalog.watched
+        self.local_files += catalog.pages.watched
         return plan
 
     def _listings(self) -> dict[NormalizedName, Listing]:
@@ -263,7 +263,7 @@ def pin_of(acquired: Acquired) -> Pin:
         url=os.path.abspath(acquired.url) if source.is_local else acquired.url,
         digests={"sha256": verified.sha256},
         size_bytes=acquired.size_bytes,
-        requires_python=str(metadata.requires_python or "") if metadata else "",
+        requires_python=metadata.requires_python if metadata else "",
         repository=repository.url if repository else "",
         revision=repository.ref if repository else "",
         commit=acquired.commit,

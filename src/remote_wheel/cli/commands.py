@@ -3,13 +3,12 @@
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from remote_wheel import api
+from remote_wheel.api import cold
 from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
 from remote_wheel.cli import output
-from remote_wheel.cli.demo import demo
 from remote_wheel.errors import RemoteWheelError, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     try:
+        cold.stay_here(output.make_progress)
         code = handler(parsed)
         output.flush()
     except (RemoteWheelError, KeyboardInterrupt) as error:
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="remote-wheel",
         description="Import packages straight from wheels: resolved, verified, mounted. Nothing is installed.",
     )
-    parser.add_argument("--version", action="version", version=f"remote-wheel {version('remote_wheel')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
@@ -65,6 +65,16 @@ def make_parser() -> argparse.ArgumentParser:
     cache.add_argument("--cache-dir", help="the cache folder")
     cache.set_defaults(handler=_cache)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; looking it up takes as long as parsing everything else."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        output.artefact(f"{parser.prog} {version('remote_wheel')}")
+        parser.exit()
 
 
 def _add(
@@ -223,6 +233,8 @@ def _prefetch(parsed: argparse.Namespace) -> int:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
+    from remote_wheel.cli.demo import demo
+
     return demo(output.artefact)
 
 

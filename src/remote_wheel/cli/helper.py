@@ -2,27 +2,23 @@
 
 import json
 import sys
+from typing import Any
 
-from remote_wheel.api import pipeline
-from remote_wheel.api.cold import MARK, facts_of_failure, parse_request
+from remote_wheel.api.cold import MARK, carry_out
 from remote_wheel.cli.output import make_progress, take_stdout
-from remote_wheel.errors import HelperFailed, RemoteWheelError
+from remote_wheel.errors import RemoteWheelError
 
 
 def serve() -> int:
-    """Carry out the request on stdin; errors of ours go back as name and facts."""
+    """Carry out the request on stdin; errors go back as name and facts."""
     answer = take_stdout()
-    progress = make_progress()
+    result: dict[str, Any]
     try:
-        result = pipeline.run(parse_request(json.load(sys.stdin)), progress)
+        result = carry_out(json.load(sys.stdin), make_progress())
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001  # the caller must get an answer; it shows the traceback under -v
-        result = {"error": HelperFailed.__name__, "facts": facts_of_failure(error)}
-    finally:
-        progress.close()
     with answer:
         answer.write(MARK + json.dumps(result).encode())
     return 0

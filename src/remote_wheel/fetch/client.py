@@ -4,16 +4,11 @@ import base64
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, UsageError
-from remote_wheel.fetch.filesystems import FilesystemTransport
-from remote_wheel.fetch.http import HttpTransport, is_host_among, is_secure_enough
-from remote_wheel.fetch.local import LocalTransport
 from remote_wheel.fetch.port import Answer, Sink, SshAccess, Transport
-from remote_wheel.fetch.s3 import S3Transport
-from remote_wheel.fetch.sftp import SftpTransport
+from remote_wheel.fetch.secure import is_host_among, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, take_hostkey
 
@@ -36,16 +31,8 @@ class Client:
             way = "Give a PEM file with the certificate and its key."
             raise UsageError(message=f"client_cert={client_cert!r} is no file", way_out=way)
         self._limits, self._is_offline, self._insecure_hosts = limits, is_offline, insecure_hosts
-        self._ssh = SshAccess()
-        http = cache(lambda: HttpTransport(limits, insecure_hosts=insecure_hosts, client_cert=client_cert))
-        self._makers = transports or {
-            "https": http,
-            "http": http,
-            "file": lambda: LocalTransport(limits),
-            "s3": lambda: S3Transport(limits),
-            "sftp": lambda: SftpTransport(limits, self._ssh),
-            "ssh": lambda: SftpTransport(limits, self._ssh),
-        }
+        self._client_cert, self._ssh = client_cert, SshAccess()
+        self._makers = transports or {}
         self._made: dict[str, Transport] = {}
         self._lock = threading.Lock()
         self._credentials: dict[tuple[str, str], str] = {}
@@ -153,11 +140,34 @@ class Client:
         self._credentials[parts.scheme, host] = f"{quote(user, safe='')}:{quote(password, safe='')}"
 
     def _transport(self, scheme: str) -> Transport:
-        maker = self._makers.get(scheme) or (lambda: FilesystemTransport(self._limits, scheme))
+        scheme = {"http": "https", "ssh": "sftp"}.get(scheme, scheme)
+        maker = self._makers.get(scheme) or (lambda: self._make(scheme))
         with self._lock:
             if scheme not in self._made:
                 self._made[scheme] = maker()
             return self._made[scheme]
+
+    def _make(self, scheme: str) -> Transport:
+        """Return the transport of *scheme*; what it needs is imported now, as no other one is."""
+        if scheme == "https":
+            from remote_wheel.fetch.http import HttpTransport
+
+            return HttpTransport(self._limits, insecure_hosts=self._insecure_hosts, client_cert=self._client_cert)
+        if scheme == "file":
+            from remote_wheel.fetch.local import LocalTransport
+
+            return LocalTransport(self._limits)
+        if scheme == "s3":
+            from remote_wheel.fetch.s3 import S3Transport
+
+            return S3Transport(self._limits)
+        if scheme == "sftp":
+            from remote_wheel.fetch.sftp import SftpTransport
+
+            return SftpTransport(self._limits, self._ssh)
+        from remote_wheel.fetch.filesystems import FilesystemTransport
+
+        return FilesystemTransport(self._limits, scheme)
 
 
 def basic(user: str, password: str) -> str:

@@ -1,6 +1,5 @@
 """http and https, by requests: pooled, retried, bounded in size and in total time."""
 
-import ipaddress
 import os
 import re
 import time
@@ -23,11 +22,11 @@ from remote_wheel.errors import (
     ServerError,
 )
 from remote_wheel.fetch.port import Answer, Sink, receive
+from remote_wheel.fetch.secure import is_host_among
 from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, redact_text
 
 _CHUNK_BYTES = 256 * 1024
-_PLAIN = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
 _RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
 
@@ -128,24 +127,6 @@ class _Adapter(HTTPAdapter):
         if is_host_among(request.url or "", self._insecure_hosts):
             options["verify"] = False
         return super().send(request, *args, **options)
-
-
-def is_host_among(url: str, hosts: Collection[str]) -> bool:
-    """Whether the URL's host is one of *hosts*, each a name or ``name:port``."""
-    parts = urlsplit(url)
-    return bool(hosts) and not {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}.isdisjoint(hosts)
-
-
-def is_secure_enough(url: str) -> bool:
-    """Whether content from *url* can be believed without a hash: by its scheme, or from this very machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme not in _PLAIN or host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _error_of_status(url: str, status: int, reason: str) -> AccessDenied | ServerError:

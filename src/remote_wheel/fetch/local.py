@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from remote_wheel.errors import NetworkError, TooLarge
 from remote_wheel.fetch.port import PAGES, Answer, Sink, receive
@@ -23,7 +22,7 @@ class LocalTransport:
 
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
         """Read the file; see Transport.fetch."""
-        path, content_type = Path(url2pathname(urlsplit(url).path)), "application/octet-stream"
+        path, content_type = Path(local_path(url)), "application/octet-stream"
         started_s = time.monotonic()
         try:
             if url.endswith("/"):
@@ -48,3 +47,10 @@ class LocalTransport:
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
+
+
+def local_path(url: str) -> str:
+    """Return the path of a ``file:`` URL."""
+    from urllib.request import url2pathname  # http.client and ssl come with it
+
+    return url2pathname(urlsplit(url).path)

@@ -5,7 +5,6 @@ What comes back is only for planning. The whole wheel is verified before use, an
 
 import io
 import re
-import zipfile
 from typing import Final
 
 from remote_wheel.errors import FetchError, InvalidMetadata, ServerError
@@ -30,6 +29,8 @@ def read_remote_metadata(client: Client, url: str, *, size: int, tail: bytes, ma
 
     Raises FetchError, or InvalidMetadata where what is there is no wheel.
     """
+    import zipfile  # only where an index has no metadata of its own
+
     file = _RangedFile(client, url, size, tail)
     try:
         with zipfile.ZipFile(io.BufferedReader(file, _STEP_BYTES)) as archive:

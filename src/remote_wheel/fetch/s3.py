@@ -17,8 +17,8 @@ from remote_wheel.errors import (
     ServerError,
     TooLarge,
 )
-from remote_wheel.fetch.http import is_secure_enough
 from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive
+from remote_wheel.fetch.secure import is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
 from remote_wheel.spec.source import redact, redact_text

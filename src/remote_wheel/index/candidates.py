@@ -2,8 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -14,59 +14,15 @@ from packaging.utils import InvalidSdistFilename, NormalizedName, canonicalize_n
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists, ResolutionError
+from remote_wheel.index.listing import Listing, Omissions, Releases, Row
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target, admits_python
 from remote_wheel.spec.cutoff import parse_moment
-from remote_wheel.spec.metadata import CoreMetadata
+from remote_wheel.spec.version import parse_version
 
 _ONLY_SDIST: Final = "only a source distribution"
 _NO_TAG: Final = "no wheel fits this machine"
 _WHEEL_NAME = re.compile(r"(?P<stem>[^-]+-(?P<version>[^-]+)(-[0-9][^-]*)?)-(?P<tags>[^-]+-[^-]+-[^-]+)\.whl")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Release:
-    """One usable version of a project: from an index, a URL the user gave, or the installed environment.
-
-    Compared by identity: a resolution has one object for each. `bit` is its place in the listing, 0 the oldest.
-    """
-
-    project: NormalizedName
-    version: Version
-    bit: int
-    file: IndexFile | None = None
-    index: str = ""  # the one it is from, as it may be shown
-    yanked: str | None = None
-    installed_at: str = ""
-    metadata: CoreMetadata | None = None  # known beforehand: a direct URL's, an installed distribution's
-
-    def __str__(self) -> str:
-        return f"{self.project} {self.version}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A project's usable releases, oldest first, and what was left out and why."""
-
-    project: NormalizedName
-    releases: tuple[Release, ...] = ()
-    left_out: Mapping[Version, str] = field(default_factory=dict)
-    unusable_files: tuple[str, ...] = ()  # names that no standard explains
-    pages: tuple[Page, ...] = ()
-    searched: tuple[str, ...] = ()  # the indexes asked, redacted
-
-    @property
-    def installed(self) -> Release | None:
-        """The installed release, where there is one."""
-        return next((release for release in self.releases if release.installed_at), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """An installed distribution: its metadata and where its dist-info is."""
-
-    metadata: CoreMetadata
-    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +52,7 @@ class Filter:
         return ""
 
 
-_NOTHING_LEFT_OUT: Final = Filter()
+NOTHING_LEFT_OUT: Final = Filter()
 
 
 def make_listing(
@@ -104,13 +60,13 @@ def make_listing(
     pages: Sequence[Page],
     target: Target,
     *,
-    installed: Installed | None = None,
     searched: tuple[str, ...] = (),
-    left_out_by: Filter = _NOTHING_LEFT_OUT,
+    left_out_by: Filter = NOTHING_LEFT_OUT,
 ) -> Listing:
-    """Sort the files of *pages* by what *target* can use; an *installed* version replaces the indexes' same one."""
+    """Sort the files of *pages* by what *target* can use."""
     wheels: dict[Version, list[_Usable]] = defaultdict(list)
-    left_out: dict[Version, str] = {}
+    reasons: dict[Version, str] = {}
+    left_out: dict[Version, list[str]] = defaultdict(list)
     unusable: list[str] = []
     for order, page in enumerate(pages):
         for position, file in enumerate(page.files):
@@ -118,29 +74,40 @@ def make_listing(
             if version is None:
                 unusable.append(file.filename)
             elif reason := _fault(file, version, tags, page, target) or left_out_by.fault(file, version):
-                if tags is not None or version not in left_out:  # what is wrong with a wheel says more
-                    left_out[version] = reason
+                left_out[version].append(file.filename)
+                if tags is not None or version not in reasons:  # what is wrong with a wheel says more
+                    reasons[version] = reason
             elif tags and (rank := target.rank(tags)) is not None:
                 # PEP 427 has the greater build number win; later in a page breaks ties, as re-uploads come later.
                 wheels[version].append(_Usable(-rank, build, -order, position, file))
-    usable = {version: max(files, key=lambda each: each[:4]) for version, files in wheels.items()}
-    if installed and not left_out_by.admits(installed.metadata.version):
-        installed = None
-    own = installed.metadata.version if installed else None
-    versions = sorted({*usable, *((own,) if own else ())})
+    versions = sorted(wheels)
+    best = [max(wheels[version], key=lambda each: each[:4]) for version in versions]
+    omitted = [(str(version), reasons[version], names) for version, names in left_out.items() if version not in wheels]
     return Listing(
         project=project,
-        releases=tuple(
-            _installed_release(project, bit, installed)
-            if installed and version == own
-            else _indexed_release(project, version, bit, usable[version], pages)
-            for bit, version in enumerate(versions)
+        releases=Releases(
+            project,
+            [
+                Row(str(version), each.file, pages[-each.order].index)
+                for version, each in zip(versions, best, strict=True)
+            ],
+            pre=sum(1 << bit for bit, version in enumerate(versions) if version.is_prerelease),
+            yanked=sum(1 << bit for bit, each in enumerate(best) if each.file.yanked is not None),
         ),
-        left_out={version: reason for version, reason in left_out.items() if version != own and version not in usable},
+        left_out=Omissions(lambda: omitted),
         unusable_files=tuple(unusable),
-        pages=tuple(pages),
+        notes=tuple(note for page in pages for note in _notes_of(page)),
         searched=searched,
     )
+
+
+def _notes_of(page: Page) -> Iterator[str]:
+    """Yield what is odd about a page and no reason to refuse it: broken entries, the project's status (PEP 792)."""
+    if page.unreadable:
+        name, why = page.unreadable[0]
+        yield f"{len(page.unreadable)} entries of {page.project}'s page can't be read, as {name!r} ({why})"
+    if page.status != "active":
+        yield f"{page.project} is {page.status}{_because(page)}"
 
 
 class _Usable(NamedTuple):
@@ -164,27 +131,8 @@ def _fault(file: IndexFile, version: Version, tags: frozenset[Tag] | None, page:
     return "" if target.rank(tags) is not None else _NO_TAG
 
 
-def _installed_release(project: NormalizedName, bit: int, installed: Installed) -> Release:
-    metadata = installed.metadata
-    return Release(project=project, version=metadata.version, bit=bit, installed_at=installed.path, metadata=metadata)
-
-
-def _indexed_release(
-    project: NormalizedName, version: Version, bit: int, usable: _Usable, pages: Sequence[Page]
-) -> Release:
-    file = usable.file
-    index = pages[-usable.order].index
-    return Release(project=project, version=version, bit=bit, file=file, index=index, yanked=file.yanked)
-
-
 def _because(page: Page) -> str:
     return f": {page.status_reason}" if page.status_reason else ""
-
-
-def listing_of_one(metadata: CoreMetadata, file: IndexFile) -> Listing:
-    """The listing of a project that the user gave by URL or path: exactly one release (PEP 508 direct reference)."""
-    release = Release(project=metadata.name, version=metadata.version, bit=0, file=file, metadata=metadata)
-    return Listing(project=metadata.name, releases=(release,))
 
 
 def _read_filename(
@@ -198,7 +146,7 @@ def _read_filename(
         if filename.endswith(".whl"):
             name, version_text, *build_text, python, abi, platform = filename[:-4].split("-")
             if canonicalize_name(name) == project and len(build_text) < 2:
-                return _version(version_text), _build(*build_text), _tags(f"{python}-{abi}-{platform}")
+                return parse_version(version_text), _build(*build_text), _tags(f"{python}-{abi}-{platform}")
         elif filename.endswith((".tar.gz", ".zip")):
             name, version = parse_sdist_filename(filename)
             if name == project:
@@ -206,11 +154,6 @@ def _read_filename(
     except (InvalidSdistFilename, InvalidVersion, ValueError):
         pass  # names from before the standards; listed as unusable
     return None, (), None
-
-
-@lru_cache(maxsize=65536)
-def _version(text: str) -> Version:
-    return Version(text)
 
 
 @lru_cache(maxsize=4096)
@@ -232,10 +175,9 @@ def _build(text: str = "") -> tuple[()] | tuple[int, str]:
 def _python_fault(requires_python: str, python: Version) -> str:
     """Return why a file is not for *python*. pip, too, takes a Requires-Python that it can't read as none."""
     try:
-        specifier = SpecifierSet(requires_python)
+        return "" if admits_python(requires_python, python) else f"requires Python {requires_python}"
     except InvalidSpecifier:
         return ""
-    return "" if admits_python(specifier, python) else f"requires Python {requires_python}"
 
 
 def explain_no_match(listing: Listing, requirement: str, specifier: SpecifierSet, target: Target) -> ResolutionError:
@@ -244,7 +186,7 @@ def explain_no_match(listing: Listing, requirement: str, specifier: SpecifierSet
     reasons = {listing.left_out[version] for version in matching}
     is_of_machine = all(reason == _NO_TAG or reason.startswith("requires Python") for reason in reasons)
     if matching and not any(specifier.contains(r.version, prereleases=True) for r in listing.releases):
-        files = _files_of(listing, matching)
+        files = tuple(name for version in matching for name in listing.left_out.files_of(version))
         if reasons == {_ONLY_SDIST}:
             return OnlySdists(requirement=requirement, files=files)
         if is_of_machine:
@@ -271,9 +213,3 @@ def _exclusions(listing: Listing, specifier: SpecifierSet) -> Iterable[str]:
     for version, reason in sorted(listing.left_out.items(), reverse=True):
         if specifier.contains(version, prereleases=True):
             yield f"{version}: {reason}"
-
-
-def _files_of(listing: Listing, versions: Iterable[Version]) -> tuple[str, ...]:
-    wanted = set(versions)
-    files = (file for page in listing.pages for file in page.files)
-    return tuple(f.filename for f in files if _read_filename(f.filename, listing.project)[0] in wanted)

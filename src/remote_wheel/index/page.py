@@ -1,20 +1,12 @@
 """Pages of the simple repository API: PEP 503 HTML and PEP 691 JSON as one value."""
 
-import html
 import json
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from mousebender.simple import (
-    ACCEPT_SUPPORTED,
-    APIVersionWarning,
-    UnsupportedAPIVersion,
-    from_project_details_html,
-)
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidIndexPage
@@ -22,13 +14,14 @@ from remote_wheel.spec.digest import known_digests, parse_fragment_digests
 from remote_wheel.spec.listing import LISTING, parse_listing
 from remote_wheel.spec.source import join_url
 
-ACCEPT: Final = ACCEPT_SUPPORTED
+# PEP 691's order of preference.
+ACCEPT: Final = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _Kind = TypeVar("_Kind")
 _BASE: Final = re.compile(r"<base\s[^>]*href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 _METAS: Final = re.compile(r"<meta\s+name=[\"']pypi:([\w-]+)[\"']\s+content=[\"']([^\"']*)[\"']", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class IndexFile:
     """One file of a project as its index lists it. `url` is absolute and without fragment."""
 
@@ -103,7 +96,7 @@ def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedN
     )
 
 
-_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnsupportedAPIVersion)
+_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def _said(error: BaseException) -> str:
@@ -129,11 +122,19 @@ def _read_json(body: bytes, project: NormalizedName) -> tuple[list[Any], tuple[s
 
 def _read_html(text: str, url: str, project: NormalizedName) -> tuple[list[Any], str, tuple[str, str]]:
     """Return entries as in JSON, the URL that relative ones are of, and the project's status."""
+    import html
+    import warnings
+
+    from mousebender import simple  # only for indexes that speak no JSON
+
     match = _BASE.search(text, 0, 65536)  # <base> and <meta> stand in the head
     head = dict(_METAS.findall(text[:65536]))
     with warnings.catch_warnings():  # of minor versions it does not know, which PEP 629 lets pass
-        warnings.simplefilter("ignore", APIVersionWarning)
-        entries: list[Any] = list(from_project_details_html(text, project)["files"])
+        warnings.simplefilter("ignore", simple.APIVersionWarning)
+        try:
+            entries: list[Any] = list(simple.from_project_details_html(text, project)["files"])
+        except simple.UnsupportedAPIVersion as error:
+            raise ValueError(str(error)) from error
     status = head.get("project-status", "active"), head.get("project-status-reason", "")
     return entries, join_url(url, match[1]) if match else url, (html.unescape(status[0]), html.unescape(status[1]))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from packaging.markers import default_environment
@@ -38,8 +39,8 @@ class Target:
     tag_ranks: dict[Tag, int]
     environment: dict[str, str]
 
-    def admits_python(self, requires_python: SpecifierSet) -> bool:
-        """Whether a ``Requires-Python`` is met."""
+    def admits_python(self, requires_python: str) -> bool:
+        """Whether a ``Requires-Python`` is met; raises packaging's InvalidSpecifier where it is none."""
         return admits_python(requires_python, self.python)
 
     def rank(self, tags: frozenset[Tag]) -> int | None:
@@ -53,9 +54,10 @@ class Target:
         return tuple(str(tag) for tag in list(self.tag_ranks)[:4])
 
 
-def admits_python(requires_python: SpecifierSet, python: Version) -> bool:
+@lru_cache(maxsize=1024)
+def admits_python(requires_python: str, python: Version) -> bool:
     """Whether a ``Requires-Python`` is met by *python*; a pre-release counts as its release, as in pip."""
-    return requires_python.contains(python.base_version, prereleases=True)
+    return SpecifierSet(requires_python).contains(python.base_version, prereleases=True)
 
 
 def target_of_this_machine() -> Target:

@@ -13,7 +13,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
@@ -167,6 +167,12 @@ def file_token(path: str) -> "tuple[int, int, int] | None":
     if path.endswith(os.sep):
         return 0, status.st_mtime_ns, status.st_ino
     return (0, 0, 0) if status.st_mode & 0o170000 == 0o040000 else (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, int, int] | None]]":
+    """Return each path, made absolute, with its token: what a record watches."""
+    absolute = (os.path.abspath(path) + os.sep * path.endswith(os.sep) for path in paths)
+    return [(path, file_token(path)) for path in dict.fromkeys(absolute)]
 
 
 def _is_private(descriptor: int) -> bool:

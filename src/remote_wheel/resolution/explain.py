@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from remote_wheel.errors import Unsatisfiable
-from remote_wheel.index.candidates import Listing, Release
+from remote_wheel.index.listing import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
 
 _Edges = dict[tuple[Node, Node], dict[Release, None]]

@@ -1,13 +1,14 @@
 """Which releases of a listing fit: PEP 440's answers as bits, found by bisection where versions are in order."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
-from remote_wheel.index.candidates import Release
+from remote_wheel.index.listing import Releases
+from remote_wheel.spec.version import parse_version
 
 _PLAIN: Final = re.compile(r"\d+(\.\d+)*")
 
@@ -18,15 +19,13 @@ class Masks:
     `opened` are the yanked ones that the user pinned. *preferred* is the version that is to be kept.
     """
 
-    def __init__(self, releases: Sequence[Release], *, preferred: str, prefers_installed: bool) -> None:
+    def __init__(self, releases: Releases, *, preferred: str, prefers_installed: bool) -> None:
         self._releases = releases
         self._fitting: dict[str, int] = {}
         self.all = (1 << len(releases)) - 1
-        self.yanked = self._mask_of(lambda release: release.yanked is not None)
-        self.pre = self._mask_of(lambda release: release.version.is_prerelease and not release.installed_at)
-        kept = self._mask_of(lambda release: str(release.version) == preferred) if preferred else 0
-        installed = self._mask_of(lambda release: bool(release.installed_at)) if prefers_installed else 0
-        self._kept = tuple(mask for mask in (kept, installed) if mask)
+        self.yanked, self.pre = releases.yanked, releases.pre
+        place, is_there = releases.place_of(parse_version(preferred)) if preferred else (0, False)
+        self._kept = tuple(mask for mask in (is_there << place, releases.installed * prefers_installed) if mask)
         self.opened = 0
 
     def fitting(self, specifiers: SpecifierSet) -> int:
@@ -35,7 +34,7 @@ class Masks:
         for specifier in specifiers:
             text = str(specifier)
             if text not in self._fitting:
-                self._fitting[text] = self._fit(specifier)
+                self._fitting[text] = self._fit(specifier.operator, specifier.version, specifier)
             mask &= self._fitting[text]
         return mask
 
@@ -46,24 +45,47 @@ class Masks:
                 return (mask & kept).bit_length() - 1
         return (mask if pre else mask & ~self.pre or mask).bit_length() - 1
 
-    def _mask_of(self, holds: Callable[[Release], bool]) -> int:
-        return sum(1 << release.bit for release in self._releases if holds(release))
-
-    def _fit(self, specifier: Specifier) -> int:
+    def _fit(self, operator: str, text: str, specifier: Specifier) -> int:
         """Return the releases that one clause contains.
 
-        The bounds of a plain release cut the order of versions in two (PEP 440: what "<" leaves out, pre-releases of
-        its version, and ">", post-releases, lie at the cut). For everything else the releases are asked one by one.
+        A bound cuts the order of versions in two (PEP 440: what "<" leaves out beside, pre-releases of its version, and
+        ">", post-releases, lie at the cut where that is a plain release); a prefix, and a version with its local ones,
+        are one run of it. For everything else the releases are asked one by one.
         """
-        if _PLAIN.fullmatch(specifier.version):
-            if specifier.operator in (">=", ">"):
-                return self.all & ~((1 << self._cut(lambda version: not specifier.contains(version, True))) - 1)
-            if specifier.operator in ("<=", "<"):
-                return (1 << self._cut(lambda version: specifier.contains(version, True))) - 1
-        return self._mask_of(lambda release: specifier.contains(release.version, True))
+        if operator == "!=":
+            return self.all & ~self._fit("==", text, Specifier(f"=={text}"))
+        if operator == "~=":  # PEP 440: "~= V.N" is ">= V.N, == V.*", whatever suffix V.N has
+            lowest = Version(text)
+            return self._fit(">=", text, Specifier(f">={text}")) & self._prefixed(lowest.epoch, lowest.release[:-1])
+        if operator == "==" and text.endswith(".*"):
+            prefix = Version(text[:-2])
+            return self._prefixed(prefix.epoch, prefix.release)
+        if operator == "==":
+            return self._same(Version(text), specifier)
+        if operator == ">=" or (operator == ">" and _PLAIN.fullmatch(text)):
+            return self.all & ~self._before(lambda version: not specifier.contains(version, True))
+        if operator == "<=" or (operator == "<" and _PLAIN.fullmatch(text)):
+            return self._before(lambda version: specifier.contains(version, True))
+        return sum(1 << release.bit for release in self._releases if specifier.contains(release.version, True))
 
-    def _cut(self, is_before: Callable[[Version], bool]) -> int:
-        """Return how many releases, from the oldest on, are before the cut."""
+    def _prefixed(self, epoch: int, prefix: tuple[int, ...]) -> int:
+        """Return the releases whose version starts with *prefix*; PEP 440 pads with zeros to compare."""
+
+        def head(version: Version) -> tuple[int, tuple[int, ...]]:
+            return version.epoch, (*version.release, *(0,) * len(prefix))[: len(prefix)]
+
+        up_to_end = self._before(lambda version: head(version) <= (epoch, prefix))
+        return up_to_end & ~self._before(lambda version: head(version) < (epoch, prefix))
+
+    def _same(self, version: Version, specifier: Specifier) -> int:
+        mask, (place, _) = 0, self._releases.place_of(version)
+        while place < len(self._releases) and specifier.contains(self._releases[place].version, True):
+            mask |= 1 << place
+            place += 1
+        return mask
+
+    def _before(self, is_before: Callable[[Version], bool]) -> int:
+        """Return the releases, from the oldest on, of which *is_before* holds."""
         low, high = 0, len(self._releases)
         while low < high:
             middle = (low + high) // 2
@@ -71,4 +93,4 @@ class Masks:
                 low = middle + 1
             else:
                 high = middle
-        return low
+        return (1 << low) - 1

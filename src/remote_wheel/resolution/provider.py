@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from nab_resolver.resolver import BaseProvider
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidMetadata
-from remote_wheel.index.candidates import Listing, Release
+from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
@@ -86,6 +87,7 @@ class Provider(BaseProvider[Node, Release]):
         self._masks: dict[NormalizedName, Masks] = {}
         self._admitted: dict[tuple[NormalizedName, str], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
+        self._markers: dict[tuple[str, str], bool] = {}
         self._misses: dict[NormalizedName, int] = {}
         self._pre_named: set[NormalizedName] = set(policy.pre) if isinstance(policy.pre, frozenset) else set()
 
@@ -199,7 +201,7 @@ class Provider(BaseProvider[Node, Release]):
             metadata = self.metadata_of(release)
         except InvalidMetadata as error:
             return self._refuse(package, release, str(error))
-        if metadata.requires_python and not self._target.admits_python(metadata.requires_python):
+        if not self._target.admits_python(metadata.requires_python):
             return self._refuse(package, release, f"requires Python {metadata.requires_python}")
         requirements = list(self.applicable(metadata, package.extra))
         if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
@@ -219,13 +221,19 @@ class Provider(BaseProvider[Node, Release]):
 
     def applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Requirement]:
         """Yield the requirements whose markers hold here for *extra*; an extra yields only what it adds."""
-        for requirement in metadata.requires:
-            marker = requirement.marker
-            holds = marker is None or marker.evaluate({**self._target.environment, "extra": ""})
+        for dependency in metadata.requires:
+            holds = self._holds(dependency.marker, "")
             if extra is not None:
-                holds = not holds and bool(marker and marker.evaluate({**self._target.environment, "extra": extra}))
+                holds = not holds and self._holds(dependency.marker, extra)
             if holds:
-                yield from self.wanted_of(requirement)
+                yield from self.wanted_of(dependency.requirement)
+
+    def _holds(self, marker: str, extra: str) -> bool:
+        key = (marker, extra)
+        if key not in self._markers:
+            environment = {**self._target.environment, "extra": extra}
+            self._markers[key] = not marker or Marker(marker).evaluate(environment)
+        return self._markers[key]
 
     def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
         """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""

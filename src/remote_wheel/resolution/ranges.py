@@ -8,7 +8,7 @@ from typing import Any
 
 from nab_resolver.types import RangeRelation
 
-from remote_wheel.index.candidates import Release
+from remote_wheel.index.listing import Release
 
 
 class ReleaseSet:

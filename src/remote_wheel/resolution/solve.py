@@ -12,7 +12,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit
-from remote_wheel.index.candidates import Listing, Release, explain_no_match
+from remote_wheel.index.candidates import explain_no_match
+from remote_wheel.index.listing import Release
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
@@ -76,7 +77,7 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         for node in pins
         if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
     ]
-    notes += [note for project in releases for note in _notes_of(provider.listings[project])]
+    notes += [note for project in releases for note in provider.listings[project].notes]
     wishes: dict[NormalizedName, list[tuple[str, Requirement]]] = {project: [] for project in releases}
     for who, node, requirement in _asked(pins, wanted, provider):
         project = project_of(requirement)
@@ -93,16 +94,6 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), wishes[name]) for name in order),
         notes=tuple(notes),
     )
-
-
-def _notes_of(listing: Listing) -> Iterator[str]:
-    """Yield what is odd about a project's pages and no reason to refuse it: its status (PEP 792), broken entries."""
-    for page in listing.pages:
-        if page.unreadable:
-            name, why = page.unreadable[0]
-            yield f"{len(page.unreadable)} entries of {listing.project}'s page can't be read, as {name!r} ({why})"
-        if page.status != "active":
-            yield f"{listing.project} is {page.status}{f': {page.status_reason}' if page.status_reason else ''}"
 
 
 def _asked(
@@ -137,7 +128,7 @@ def _make_pin(
         digests=dict(file.digests) if file else {},
         size_bytes=file.size_bytes if file else None,
         upload_time=file.upload_time if file else "",
-        requires_python=str(provider.metadata_of(release).requires_python or ""),
+        requires_python=provider.metadata_of(release).requires_python,
         index=release.index,
         installed_at=release.installed_at,
         needs=needs,

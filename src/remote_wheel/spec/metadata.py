@@ -1,42 +1,97 @@
 """Core metadata of a distribution: the fields that planning and mounting need, strictly read."""
 
+import marshal
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidMetadata
+from remote_wheel.spec.version import parse_version
+
+METADATA_FORMAT: Final = 1  # to be raised with any change of what dump_metadata writes, or of what is read
+
+
+class Dependency(NamedTuple):
+    """A requirement as normalised text and, apart, its marker, empty where there is none.
+
+    Most of them are of extras and platforms that do not count; only what does is worth parsing.
+    """
+
+    text: str
+    marker: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> "Dependency":
+        """Read a requirement (PEP 508); raise packaging's InvalidRequirement."""
+        requirement = Requirement(text)
+        return cls(str(requirement), str(requirement.marker or ""))
+
+    @property
+    def requirement(self) -> Requirement:
+        """The requirement, shared by all who ask: not to be changed."""
+        return _requirement(self.text)
+
+
+@lru_cache(maxsize=16384)
+def _requirement(text: str) -> Requirement:
+    return Requirement(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreMetadata:
-    """What a METADATA file (core metadata specification) says about one distribution."""
+    """What a METADATA file (core metadata specification) says about one distribution.
+
+    `requires_python` is a specifier set as normalised text, empty where every Python will do.
+    """
 
     name: NormalizedName
     version: Version
-    requires: tuple[Requirement, ...] = ()
-    requires_python: SpecifierSet | None = None
+    requires: tuple[Dependency, ...] = ()
+    requires_python: str = ""
     extras: frozenset[NormalizedName] = frozenset()
 
 
 def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
     """Parse a METADATA file; raise InvalidMetadata, naming *subject*, where a needed field can't be read."""
+    from packaging.metadata import parse_email  # the email package is much to import, and kept metadata needs none
+
     raw, _unparsed = parse_email(data)
     if "name" not in raw or "version" not in raw:
         raise InvalidMetadata(subject=subject, reason="it states no Name or no Version")
     try:
         return CoreMetadata(
             name=canonicalize_name(raw["name"]),
-            version=Version(raw["version"]),
-            requires=tuple(Requirement(text) for text in raw.get("requires_dist", ())),
-            requires_python=SpecifierSet(raw["requires_python"]) if raw.get("requires_python") else None,
+            version=parse_version(raw["version"]),
+            requires=tuple(Dependency.of(text) for text in raw.get("requires_dist", ())),
+            requires_python=str(SpecifierSet(raw.get("requires_python", ""))),
             extras=frozenset(canonicalize_name(extra) for extra in raw.get("provides_extra", ())),
         )
     except (InvalidVersion, InvalidRequirement, InvalidSpecifier) as error:
         raise InvalidMetadata(subject=subject, reason=str(error).splitlines()[0]) from error
+
+
+def dump_metadata(metadata: CoreMetadata) -> bytes:
+    """Return the metadata as bytes for load_metadata: what was parsed once need not be parsed again."""
+    requires = [tuple(each) for each in metadata.requires]
+    values = (metadata.name, str(metadata.version), requires, metadata.requires_python, sorted(metadata.extras))
+    return marshal.dumps(values, 4)
+
+
+def load_metadata(data: bytes) -> CoreMetadata:
+    """Return what dump_metadata was given; *data* has to be exactly what it returned."""
+    name, version, requires, requires_python, extras = marshal.loads(data)  # noqa: S302  # the caller checked it
+    return CoreMetadata(
+        name=name,
+        version=parse_version(version),
+        requires=tuple(Dependency(*each) for each in requires),
+        requires_python=requires_python,
+        extras=frozenset(extras),
+    )
 
 
 def check_identity(metadata: CoreMetadata, name: NormalizedName, version: Version, *, subject: str) -> None:

@@ -11,10 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import filelock
-from installer.destinations import SchemeDictionaryDestination
-from installer.utils import Scheme
-
 from remote_wheel.errors import StoreError
 from remote_wheel.store.files import (
     Staged,
@@ -30,7 +26,8 @@ _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# This folder is a cache of remote_wheel and can be deleted at any time; see https://bford.info/cachedir/\n"
 )
-_ROOMS: Final = ("archives", "images", "trees", "pages", "metadata", "urls", "boot", "locks")
+_HEAD_BYTES: Final = 64 * 1024  # URLs and headers of one answer
+_ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +96,9 @@ class Store:
 
         A whole one that is there is kept, another replaced. `installer` writes: it keeps every path inside the folder.
         """
+        from installer.destinations import SchemeDictionaryDestination
+        from installer.utils import Scheme
+
         tree = self.tree_path(key)
         with self.lock(f"tree {key}"):  # interpreters that make images of their own share the tree
             if not self.is_tree_whole(key):
@@ -143,15 +143,19 @@ class Store:
 
     def read_answer(self, room: str, url: str) -> tuple[StoredAnswer, bytes] | None:
         """Return what was kept of *url* in *room*; a damaged entry counts as not there."""
-        data = read_file(self._root / room / _key(url))
-        if data is None:
-            return None
-        head, _, body = data.partition(b"\n")
+        head, _, body = (read_file(self._root / room / _key(url)) or b"").partition(b"\n")
+        answer = _parse_head(head)
+        return (answer, body) if answer and hashlib.sha256(body).hexdigest() == answer.sha256 else None
+
+    def read_head(self, room: str, url: str) -> StoredAnswer | None:
+        """Return what is known of the answer, its body unread and unchecked."""
         try:
-            answer = StoredAnswer(**json.loads(head))
-        except (ValueError, TypeError):
+            with (self._root / room / _key(url)).open("rb") as file:
+                return _parse_head(file.readline(_HEAD_BYTES))
+        except FileNotFoundError:
             return None
-        return (answer, body) if hashlib.sha256(body).hexdigest() == answer.sha256 else None
+        except OSError as error:
+            raise StoreError(path=str(self._root / room), reason=error.strerror or str(error)) from error
 
     def write_answer(
         self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str, *, is_found: bool = True
@@ -172,10 +176,14 @@ class Store:
             self._write_answer(room, key_url, answer, body)
         return answer
 
-    def revalidate_answer(
-        self, room: str, key_url: str, kept: tuple[StoredAnswer, bytes], headers: Mapping[str, str]
-    ) -> StoredAnswer:
-        """Note that the server says (304) that *kept* still holds: its age is new, its type stays (RFC 9111, 4.3.4)."""
+    def renew_answer(self, room: str, key_url: str, headers: Mapping[str, str]) -> StoredAnswer | None:
+        """Note that the server says (304) that what is kept still holds: its age is new (RFC 9111 section 4.3.4).
+
+        None where what is kept turns out to be damaged or gone.
+        """
+        kept = self.read_answer(room, key_url)
+        if kept is None:
+            return None
         answer, body = kept
         given = headers.get("cache-control")
         renewed = replace(
@@ -191,16 +199,17 @@ class Store:
         data = json.dumps(asdict(answer)).encode() + b"\n" + body
         write_file(self._root / room / _key(key_url), data, is_durable=False)
 
-    def read_metadata(self, key: str) -> bytes | None:
-        """Return a METADATA file kept under *key*, checked by the digest it was kept with."""
-        data = read_file(self._root / "metadata" / _key(key))
-        digest, _, body = (data or b"").partition(b"\n")
+    # --- notes: what was made of answers, so that it need not be made again ------------------------------------
+
+    def read_note(self, room: str, key: str) -> bytes | None:
+        """Return what was noted under *key*, checked by the digest it was kept with; a damaged one is not there."""
+        digest, _, body = (read_file(self._root / room / _key(key)) or b"").partition(b"\n")
         return body if hashlib.sha256(body).hexdigest() == digest.decode("ascii", "replace") else None
 
-    def write_metadata(self, key: str, body: bytes) -> None:
-        """Keep a METADATA file."""
+    def write_note(self, room: str, key: str, body: bytes) -> None:
+        """Note *body* under *key*."""
         digest = hashlib.sha256(body).hexdigest().encode()
-        write_file(self._root / "metadata" / _key(key), digest + b"\n" + body, is_durable=False)
+        write_file(self._root / room / _key(key), digest + b"\n" + body, is_durable=False)
 
     def write_record(self, key: str, data: bytes) -> None:
         """Write the boot record *key*."""
@@ -209,12 +218,21 @@ class Store:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock on making *name*, between processes and threads; waits for who has it."""
+        import filelock  # not needed where nothing is made
+
         path = self._root / "locks" / f"{_key(name)}.lock"
         try:
             with filelock.FileLock(path, mode=0o600):
                 yield
         except (PermissionError, NotImplementedError) as error:
             raise StoreError(path=str(path), reason=str(error)) from error
+
+
+def _parse_head(line: bytes) -> StoredAnswer | None:
+    try:
+        return StoredAnswer(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 def _manifest(tree: Path) -> Path:

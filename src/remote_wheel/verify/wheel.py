@@ -6,7 +6,6 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.parser import BytesHeaderParser
 from typing import Final
 
 from packaging.tags import Tag
@@ -129,6 +128,8 @@ def _read_required(archive: Archive, member: str, filename: str) -> bytes:
 
 
 def _check_wheel_file(raw: bytes, filename: str) -> None:
+    from email.parser import BytesHeaderParser  # much to import, and a plan from kept metadata needs none
+
     version = BytesHeaderParser().parsebytes(raw).get("Wheel-Version", "").strip()
     # PEP 427: "a wheel installer should … fail if the major version is greater".
     if version.partition(".")[0] != "1":

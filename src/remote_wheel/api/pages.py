@@ -1,0 +1,248 @@
+"""From a project to its listing: the pages of the indexes that count, fresh enough, sorted once and kept."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from packaging.utils import NormalizedName
+
+from remote_wheel.api.indexes import Index, Indexes
+from remote_wheel.errors import NotCached, NotFound
+from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.local import local_path
+from remote_wheel.fetch.port import PAGES
+from remote_wheel.index.candidates import NOTHING_LEFT_OUT, Filter, make_listing
+from remote_wheel.index.listing import Installed, Listing
+from remote_wheel.index.packing import FORMAT, pack_listing, unpack_listing
+from remote_wheel.index.page import ACCEPT, Page, page_of_file, pages_of_links, parse_page
+from remote_wheel.index.target import Target
+from remote_wheel.settings import Settings
+from remote_wheel.spec.listing import LISTING
+from remote_wheel.spec.source import redact, without_secrets
+from remote_wheel.store.cache import Store, StoredAnswer
+
+_FILES = (".whl", ".tar.gz", ".zip")
+
+
+class _Kept(NamedTuple):
+    """An answer of an index that still holds; `body` is None where it is in the store and was not needed yet."""
+
+    url: str
+    answer: StoredAnswer
+    body: bytes | None = None
+
+
+class Pages:
+    """Makes the listings of one request. `listing` may be called by many threads.
+
+    `fresh_until_s` is when the first of the pages used gets old; `watched` are the local files and (with a separator at
+    the end) folders that pages came from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        client: Client,
+        target: Target,
+        *,
+        indexes: Indexes,
+        filters: Callable[[NormalizedName], Filter],
+        direct: Mapping[NormalizedName, Listing],
+        search_path: Sequence[str],
+        installed_only: bool = False,
+    ) -> None:
+        self._settings, self._store, self._client, self._target = settings, store, client, target
+        self._direct, self._search_path, self._installed_only = direct, list(search_path), installed_only
+        self._indexes, self._filters = indexes, filters
+        self._links = tuple(map(redact, indexes.links))
+        self._linked: dict[NormalizedName, list[Page]] | None = None
+        self._lock, self._link_lock = threading.Lock(), threading.Lock()
+        self._target_key = f"{FORMAT} {target.python} {' '.join(map(str, target.tag_ranks))}"
+        self.fresh_until_s = float("inf")
+        self.watched: list[str] = []
+
+    def listing(self, project: NormalizedName) -> Listing:
+        """Return the project's listing, of which an installed version is part. Raises FetchError, InvalidIndexPage."""
+        if project in self._direct:
+            return self._direct[project]
+        installed = self._find_installed(project) if self._settings.prefer_installed else None
+        left_out_by = self._filters(project)
+        if self._installed_only:
+            listing = Listing.empty(project)
+        else:
+            try:
+                listing = self._indexed_listing(project, left_out_by)
+            except NotCached:
+                if not installed:
+                    raise
+                listing = Listing.empty(project)
+        if installed and left_out_by.admits(installed.metadata.version):
+            listing = listing.with_installed(installed)
+        return listing
+
+    def _find_installed(self, project: NormalizedName) -> Installed | None:
+        from remote_wheel.api.installed import find_installed  # much to import, for nothing in a closed world
+
+        return find_installed(project, self._search_path)
+
+    def _indexed_listing(self, project: NormalizedName, left_out_by: Filter) -> Listing:
+        """Make the listing, or take it as it was packed when the page that it is all of was read."""
+        pages = self._linked_pages(project)
+        searched: list[str] = []
+        page: Page | None
+        may_be_packed = self._settings.index_strategy == "first-index" and left_out_by == NOTHING_LEFT_OUT
+        key = ""
+        for index in self._indexes.of(project):
+            searched.append(index.shown)
+            if not index.url.startswith("http"):
+                page = self._folder_page(project, index)
+            elif (kept := self._keep(project, _page_url(index, project))) is not None:
+                if may_be_packed and not pages:
+                    packed = self._store.read_note("listings", self._listing_key(project, kept.answer, index.shown))
+                    if packed:
+                        return unpack_listing(packed, project, index.shown, self._shown(searched))
+                page, answer = self._read_kept(project, kept, index.shown)
+                key = self._listing_key(project, answer, index.shown) if page and may_be_packed else ""
+            else:
+                page = None
+            if page:
+                pages.append(page)
+                if self._settings.index_strategy == "first-index":
+                    break
+        listing = make_listing(project, pages, self._target, searched=self._shown(searched), left_out_by=left_out_by)
+        urls = [release.file.url for release in listing.releases if release.file]
+        if key and len(pages) == 1 and all(url == without_secrets(url) for url in urls):
+            self._store.write_note("listings", key, pack_listing(listing))
+        return listing
+
+    def _shown(self, searched: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*searched, *self._links)))
+
+    def _listing_key(self, project: NormalizedName, answer: StoredAnswer, index: str) -> str:
+        return "\n".join((project, index, answer.url, answer.content_type, answer.sha256, self._target_key))
+
+    # --- find_links --------------------------------------------------------------------------------------------
+
+    def _linked_pages(self, project: NormalizedName) -> list[Page]:
+        """Return what the find_links places have of the project; they are read once."""
+        with self._link_lock:
+            if self._linked is None:
+                found: dict[NormalizedName, list[Page]] = {}
+                for url in self._indexes.links:
+                    for name, page in self._read_link(url).items():
+                        found.setdefault(name, []).append(page)
+                self._linked = found
+            return list(self._linked.get(project, ()))
+
+    def _read_link(self, url: str) -> dict[NormalizedName, Page]:
+        if url.partition("#")[0].endswith(_FILES):
+            page = page_of_file(url)
+            return {page.project: page}
+        links = self._flat_page(NormalizedName(""), url, redact(url))
+        if links is None:
+            raise NotFound(url=redact(url), reason="find_links names it, and it is not there")
+        return pages_of_links(links)
+
+    # --- pages -------------------------------------------------------------------------------------------------
+
+    def _folder_page(self, project: NormalizedName, index: Index) -> Page | None:
+        """Return the project's page in an index that is a folder (a path, a bucket, SFTP), None where it has none.
+
+        It may also be flat: the wheels themselves lie in it.
+        """
+        url = _page_url(index, project)
+        if url.startswith("file:"):
+            page = self._local_page(project, url, index.shown)
+        else:
+            kept = self._keep(project, url)
+            page = self._read_kept(project, kept, index.shown)[0] if kept else None
+        return page if page and page.files else self._flat_page(project, index.url, index.shown) or page
+
+    def _flat_page(self, project: NormalizedName, url: str, index: str) -> Page | None:
+        """Return what a folder of files, or a page of links to them, has of *project* or, without one, of all."""
+        is_flat = url.endswith("/")
+        if url.startswith("file:"):
+            return self._local_page(project, url, index, is_flat=is_flat)
+        kept = self._keep(project, url)
+        return self._read_kept(project, kept, index, is_flat=is_flat)[0] if kept else None
+
+    def _keep(self, project: NormalizedName, url: str, *, is_damaged: bool = False) -> _Kept | None:
+        """Return the answer of *url* that holds now, from the store or the network; None where there is nothing."""
+        known = None if is_damaged else self._store.read_head("pages", url)
+        if self._settings.offline:
+            if known is None:
+                what = f"the index page of {project}" if project else redact(url)
+                raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
+            return self._noted(_Kept(url, known))
+        if known and known.is_found and not self._settings.refresh and time.time() < self._expiry(known):
+            return self._noted(_Kept(url, known))
+        headers = {"Accept": ACCEPT}
+        if known and known.etag:
+            headers["If-None-Match"] = known.etag
+        elif known and known.last_modified:
+            headers["If-Modified-Since"] = known.last_modified
+        limit = self._settings.limits.page_bytes
+        answer = self._client.fetch(url, headers=headers, max_bytes=limit, may_be_missing=True)
+        if answer.status == 304:
+            renewed = self._store.renew_answer("pages", url, answer.headers)
+            return self._noted(_Kept(url, renewed)) if renewed else self._keep(project, url, is_damaged=True)
+        stored = self._store.write_answer(
+            "pages", url, answer.body, answer.headers, redact(answer.url), is_found=answer.status != 404
+        )
+        return self._noted(_Kept(url, stored, answer.body))
+
+    def _noted(self, kept: _Kept) -> _Kept | None:
+        with self._lock:
+            self.fresh_until_s = min(self.fresh_until_s, self._expiry(kept.answer))
+        return kept if kept.answer.is_found else None
+
+    def _read_kept(
+        self, project: NormalizedName, kept: _Kept, index: str, *, is_flat: bool = False
+    ) -> tuple[Page | None, StoredAnswer]:
+        """Return the page of an answer, and the answer: where its body in the store is damaged, another's."""
+        answer, body = kept.answer, kept.body
+        if body is None:
+            if stored := self._store.read_answer("pages", kept.url):
+                answer, body = stored
+            elif again := self._keep(project, kept.url, is_damaged=True):
+                answer, body = again.answer, again.body
+        if body is None:  # it was there, and is gone now
+            return None, answer
+        return _read_page(body, answer.content_type, answer.url, project, index, is_flat=is_flat), answer
+
+    def _local_page(self, project: NormalizedName, url: str, index: str, *, is_flat: bool = False) -> Page | None:
+        """Read a page of a local index: its own cache, read each time, and watched by the boot record."""
+        limit = self._settings.limits.page_bytes
+        answer = self._client.fetch(url, headers={}, max_bytes=limit, may_be_missing=True)
+        path = local_path(url)
+        if not url.endswith("/"):
+            self.watched.append(path)
+        elif answer.status == 404:  # what appears there changes the folder above
+            self.watched.append(os.path.join(os.path.dirname(os.path.normpath(path)), ""))
+        else:
+            self.watched += [os.path.join(path, ""), *(os.path.join(path, name) for name in PAGES)]
+        if answer.status == 404:
+            return None
+        content_type = "text/html" if path.endswith((".html", ".htm")) else answer.headers["content-type"]
+        return _read_page(answer.body, content_type, url, project, index, is_flat=is_flat)
+
+    def _expiry(self, answer: StoredAnswer) -> float:
+        age = answer.max_age_s if answer.max_age_s is not None else self._settings.freshness_s
+        return answer.fetched_at_s + age
+
+
+def _page_url(index: Index, project: NormalizedName) -> str:
+    return f"{index.url}{project}/"
+
+
+def _read_page(
+    body: bytes, content_type: str, url: str, project: NormalizedName, index: str, *, is_flat: bool
+) -> Page | None:
+    """Read a project's page; of a flat folder, what it holds of the project. Its own page, if any, lists projects."""
+    if is_flat and project and content_type != LISTING:
+        return None
+    page = parse_page(body, content_type, url=url, project=project, index=index)
+    return page if page.files or not (is_flat and project) else None

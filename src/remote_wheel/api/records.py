@@ -1,0 +1,96 @@
+"""From a plan to the boot record that a warm start finds: wheels fetched, verified, prepared, and all it rests on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from packaging.utils import NormalizedName
+
+from remote_wheel.api.catalog import Progress
+from remote_wheel.api.installed import modules_of, scripts_of
+from remote_wheel.api.planning import Planner
+from remote_wheel.api.preparation import Preparation
+from remote_wheel.api.request import Request
+from remote_wheel.mounts import boot
+from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
+from remote_wheel.settings import Settings
+from remote_wheel.spec.source import Source, redact
+from remote_wheel.store.cache import Store
+from remote_wheel.verify.wheel import Verified
+
+
+class Recorder:
+    """Makes the boot record of one request. *fetch* gets the wheel of a pin that no source stands behind."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        store: Store,
+        progress: Progress,
+        *,
+        planner: Planner,
+        fetch: Callable[[Pin], Verified],
+    ) -> None:
+        self._preparation = Preparation(settings, store, progress, optimize=request.optimize, rebuild=request.rebuild)
+        self._threads = settings.limits.parallel_requests
+        self._planner, self._fetch = planner, fetch
+
+    def record(self, plan: Plan, shown: Plan, *, fresh_until_s: float, files: Sequence[str]) -> dict[str, Any]:
+        """Return the record of *plan*, which *shown* stands for where others may read it; *files* were read for it."""
+        wanted = [pin for pin in plan.pins if not pin.installed_at]
+        with ThreadPoolExecutor(self._threads) as pool:
+            entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
+        watched = [path for entry in entries.values() for path in dict.fromkeys((entry["image"], entry["root"]))]
+        watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
+        watched += (*self._planner.local_files, *files)
+        named = [next(pin for pin in plan.pins if pin.key == key) for key in self._planner.subjects]
+        return {
+            "fresh_until_s": fresh_until_s,
+            "files": boot.tokens_of(watched),
+            "mounts": list(entries.values()),
+            "subjects": [
+                {"name": pin.name, "version": pin.version, "choices": _choices(pin, entries)} for pin in named
+            ],
+            "scripts": _scripts(plan, entries),
+            "plan": json.dumps(plan_to_json(shown)),
+        }
+
+    def _prepare(self, pin: Pin) -> dict[str, Any]:
+        """Return the boot record's entry of *pin*."""
+        acquired = self._planner.acquired(pin)
+        verified = acquired.verified if acquired else None
+        metadata = verified.metadata if verified else None
+        entry = self._preparation.entry(
+            NormalizedName(pin.name),
+            str(metadata.version) if metadata else pin.version,
+            sha256=verified.sha256 if verified else pin.digests.get("sha256"),
+            planned_metadata=self._planner.planned_metadata.get(pin.url),
+            variant=_variant(acquired.source) if acquired else "",
+            verified=lambda: verified or self._fetch(pin),
+        )
+        source = redact(pin.source) if "://" in pin.source else pin.source
+        return {**entry, "source": source, "index": pin.index, "commit": pin.commit, "wanted_by": pin.wanted_by}
+
+
+def _choices(pin: Pin, entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the modules that a pin may stand for."""
+    return modules_of(pin.name, pin.installed_at) if pin.installed_at else tuple(entries[pin.key]["choices"])
+
+
+def _scripts(plan: Plan, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the console scripts by name, a requirement's own before a dependency's."""
+    scripts: dict[str, str] = {}
+    for pin in reversed(plan.pins):
+        scripts.update(scripts_of(pin.installed_at) if pin.installed_at else entries[pin.key]["scripts"])
+    return scripts
+
+
+def _variant(source: Source) -> str:
+    """Tell apart images of the same bytes: a module is named by its file, a tree may be one of a repository's."""
+    version = source.repository.version if source.repository else ""
+    tree = f"{source.subdirectory}@{version}" if version else source.subdirectory
+    text = {"module": source.filename, "wheel": ""}.get(source.kind, tree)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else ""

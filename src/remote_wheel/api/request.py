@@ -1,0 +1,29 @@
+"""What crosses to the helper process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as it crosses to the helper: JSON values only.
+
+    `action` says what `subjects` are: requirements and sources (require), one source (mount), a plan as JSON (plan), or
+    a lock file's text, its name and its folder (lock). `options` are as the user gave them. `search_path` is the
+    caller's sys.path without mounts, `preferred` what it has mounted. `key` is the name of the boot record to write;
+    without one, only the plan is made, and the answer kept under `answer_key`, if there is one. With `lock_folder`, the
+    plan is returned as a lock file for that folder, too.
+    """
+
+    action: str
+    subjects: tuple[str, ...]
+    options: Mapping[str, Any]
+    cache: str
+    key: str
+    search_path: tuple[str, ...]
+    preferred: tuple[tuple[str, str], ...] = ()
+    optimize: int = 0
+    rebuild: bool = False  # what the boot record names turned out to be damaged: make it again
+    lock_folder: str = ""
+    answer_key: str = ""

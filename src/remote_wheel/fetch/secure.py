@@ -1,0 +1,27 @@
+"""Which places can be believed by themselves: not plain http, but this very machine and what the user named."""
+
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+_PLAIN: Final = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
+
+
+def is_host_among(url: str, hosts: Collection[str]) -> bool:
+    """Whether the URL's host is one of *hosts*, each a name or ``name:port``."""
+    parts = urlsplit(url)
+    return bool(hosts) and not {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}.isdisjoint(hosts)
+
+
+def is_secure_enough(url: str) -> bool:
+    """Whether content from *url* can be believed without a hash: by its scheme, or from this very machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in _PLAIN or host == "localhost" or host.endswith(".localhost"):
+        return True
+    import ipaddress  # seldom needed
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
