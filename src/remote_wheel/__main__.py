@@ -2,6 +2,10 @@
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def main() -> int:
     """Carry out the command line; return the exit code."""
@@ -12,7 +16,7 @@ def main() -> int:
         request = None
         try:
             request = program.parse_run(arguments[1:])
-            scripts = program.mount_for_run(request) if request else {}
+            scripts = program.mount_for_run(request, _tell) if request else {}
         except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
             from remote_wheel.cli.output import report
 
@@ -22,6 +26,14 @@ def main() -> int:
     from remote_wheel.cli.commands import main as command_line
 
     return command_line(arguments)
+
+
+def _tell(notes: "Sequence[str]") -> None:
+    if notes:
+        from remote_wheel.cli.output import note
+
+        for text in notes:
+            note(f"note: {text}")
 
 
 if __name__ == "__main__":

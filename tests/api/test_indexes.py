@@ -186,6 +186,36 @@ def test_one_broken_entry_does_not_hide_the_others(index: LoopbackIndex, resolvi
     assert "it is the page of 'other'" in resolving("thing", options="refresh=True")
 
 
+def test_what_was_skipped_is_told_to_who_asks(index: LoopbackIndex, remote_wheel: Python) -> None:
+    index.add("thing", "1.0")
+    bad = make_wheel("thing", "2.0", requires=["dep >= nonsense"])
+    index.add_file("thing", *bad)
+    index.add_file("thing", "thing-final.tar.gz", b"")
+    page = index.json_page("thing").decode()
+    index.json_of["thing"] = page.replace('"files": [', '"files": [{"filename": "thing-0.1.zip", "url": null}, ')
+    told = remote_wheel("tree", "thing", "--isolated", "-v").stderr.splitlines()
+    assert told[0].startswith("note: 1 entries of thing's page can't be read")
+    assert told[1] == "skipped: thing: thing-final.tar.gz: it is no name of a distribution of this project"
+    assert told[2].startswith("skipped: thing: thing-0.1.zip: ")
+    assert told[3].startswith("skipped: thing 2.0: ")
+    assert "nonsense" in told[3]
+    quiet = remote_wheel("tree", "thing", "--isolated")
+    assert quiet.stderr.splitlines() == told[:1]
+    assert quiet.stdout == "thing 1.0\n"
+
+
+def test_a_new_plan_warns_once(index: LoopbackIndex, python: Python, remote_wheel: Python) -> None:
+    index.add("thing", "1.0")
+    index.status_of["thing"] = ("archived", "see other-thing")
+    index.cache_control = "max-age=600"
+    warned = python("import remote_wheel\n\nremote_wheel.require('thing')").stderr
+    assert warned.startswith("<string>:3: UserWarning: thing is archived: see other-thing\n")
+    assert python("import remote_wheel\n\nremote_wheel.require('thing')").stderr == ""
+    told = remote_wheel("run", "--with", "thing", "--isolated", "-c", "import thing")
+    assert told.stderr == "note: thing is archived: see other-thing\n"
+    assert remote_wheel("run", "--with", "thing", "--isolated", "-c", "import thing").stderr == ""
+
+
 def test_a_page_of_a_hundred_thousand_files(index: LoopbackIndex, resolving: Resolving) -> None:
     """Some 30 MB, most of it of no use: old versions, other systems, names that no standard explains."""
     file = index.add("thing", "1.0")

@@ -135,6 +135,41 @@ def test_locks_hold_no_secrets(garden: LoopbackIndex, remote_wheel: Python, pyth
         assert not any(secret.encode() in data for data in kept)
 
 
+def test_extras_and_groups_of_a_lock(
+    garden: LoopbackIndex, python: Python, remote_wheel: Python, tmp_path: Path
+) -> None:
+    """As PEP 751 has them: no extra and the default groups, unless others are asked for."""
+    for name in ("core", "plot", "lint"):
+        garden.add(name, "1.0")
+    text = """lock-version = "1.0"
+created-by = "x"
+extras = ["plot"]
+dependency-groups = ["lint", "docs"]
+default-groups = ["lint"]
+"""
+    for name, marker in (("core", ""), ("plot", "'plot' in extras"), ("lint", "'lint' in dependency_groups")):
+        (file,) = garden.files[name]
+        text += f'[[packages]]\nname = "{name}"\nversion = "1.0"\n' + (f'marker = "{marker}"\n' if marker else "")
+        digest = hashlib.sha256(file.data).hexdigest()
+        text += f'[[packages.wheels]]\nurl = "{garden.file_url(file)}"\nhashes = {{ sha256 = "{digest}" }}\n'
+    (tmp_path / "pylock.toml").write_text(text)
+    load = "import remote_wheel; print(*(p.name for p in remote_wheel.load_lock('pylock.toml', {}).pins))"
+    for options, names in (
+        ("", "core lint"),
+        ("extras=['PLOT']", "core plot lint"),
+        ("groups=[]", "core"),
+        ("groups=['docs'], extras=['plot']", "core plot"),
+    ):
+        assert python(load.format(options)).stdout == f"{names}\n"
+    run = ("-c", "import core, plot; print('both')")
+    assert remote_wheel("run", "--lock", "pylock.toml", "--extra", "plot", "--group=docs", *run).stdout == "both\n"
+    remote_wheel("run", "--lock", "pylock.toml", "-c", "import plot", expect=1)
+    failed = remote_wheel("run", "--lock", "pylock.toml", "--extra", "pots", *run, expect=2)
+    assert failed.stderr == "error: pylock.toml has no extra 'pots'\ntry: It has plot.\n"
+    failed = remote_wheel("run", "--with", "core", "--group", "lint", *run, expect=2)
+    assert failed.stderr == "error: --extra and --group are of a lock\ntry: Name it with --lock FILE.\n"
+
+
 def test_a_query_in_a_lock_of_others_is_kept(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
     (file,) = garden.files["garden"]
     digest = hashlib.sha256(file.data).hexdigest()

@@ -45,7 +45,7 @@ def test_reasons() -> None:
         "thing-1.tar.gz", "thing-2-cp311-cp311-win32.whl", "other-3-py3-none-any.whl", "thing.exe", "thing-x.zip"
     )
     assert found.left_out == {Version("1"): "only a source distribution", Version("2"): "no wheel fits this machine"}
-    assert set(found.unusable_files) == {"other-3-py3-none-any.whl", "thing.exe", "thing-x.zip"}
+    assert {name for name, _ in found.unusable_files} == {"other-3-py3-none-any.whl", "thing.exe", "thing-x.zip"}
     assert listing("thing-1-py3-none-any.whl", requires_python="<3").left_out == {Version("1"): "requires Python <3"}
     assert listing("thing-1-py3-none-any.whl", requires_python="nonsense").releases
 

@@ -161,7 +161,7 @@ def test_a_record_is_believed_only_whole_fresh_and_private(tmp_path: Path) -> No
     witness.write_text("changed")
     assert boot.read_record(str(path)) is None
     witness.write_text("x")
-    for data in (b"", b"RWB1", marshal.dumps(record), boot.dump_record(record)[:-1]):
+    for data in (b"", b"RWB2", marshal.dumps(record), boot.dump_record(record)[:-1]):
         path.write_bytes(data)
         assert boot.read_record(str(path)) is None
     assert boot.read_record(str(tmp_path / "nothing")) is None

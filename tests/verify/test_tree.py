@@ -48,7 +48,7 @@ plug = "pkg.plug"
     verified = tree({"r/pyproject.toml": project, "r/pkg/__init__.py": ""})
     assert verified.dist_info == "my_tree-2.0.dist-info"
     assert verified.metadata is not None
-    assert [str(r) for r in verified.metadata.requires] == [
+    assert [r.text for r in verified.metadata.requires] == [
         "a>=1",
         'b; python_version > "3"',
         'c; extra == "extra"',

@@ -5,7 +5,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
     from types import ModuleType
     from typing import Any, TypedDict, Unpack
@@ -76,7 +76,7 @@ def require(
 
             what = f"require() gives modules, and {requirement!r} is a file of requirements"
             raise UsageError(message=what, way_out="resolve() takes it, and the plan's mount().")
-    record, _ = _boot("require", requirements, checked(options), cache_dir)
+    record, _ = _boot("require", requirements, checked(options), cache_dir, _warn)
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
         modules.append(_import_planned(module or only(subject["choices"], requirement), subject, record))
@@ -111,7 +111,7 @@ def mount(
         "name": name,
         "hostkey": hostkey,
     }
-    record, roots = _boot("mount", (fspath(source),), {**own, **checked(options)}, cache_dir)
+    record, roots = _boot("mount", (fspath(source),), {**own, **checked(options)}, cache_dir, _warn)
     return Mount(roots, record["subjects"][0]["choices"])
 
 
@@ -196,32 +196,43 @@ def lock(
 def load_lock(
     path: "str | PathLike[str]",
     *,
+    extras: "Sequence[str]" = (),
+    groups: "Sequence[str] | None" = None,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Plan":
     """Read a lock file (PEP 751) of any tool and return what it has for this interpreter, for Plan.mount().
 
-    Nothing is fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash.
+    *extras* and dependency *groups* are of those the lock was made with; by default its default groups. Nothing is
+    fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash; UsageError for an extra
+    or group that it does not have.
     """
     from remote_wheel.api.cold import ask
 
     given = checked(options)
-    return _plan_of(ask(request_of("lock", lock_subjects(path), given, cache_folder(cache_dir))))
+    subjects = lock_subjects(path, extras, groups)
+    return _plan_of(ask(request_of("lock", subjects, given, cache_folder(cache_dir))))
 
 
-def lock_subjects(path: "str | PathLike[str]") -> "tuple[str, str, str]":
-    """Return the subjects of a request about a lock file: its text, its name and its folder. Raises InvalidLock."""
+def lock_subjects(
+    path: "str | PathLike[str]", extras: "Sequence[str]" = (), groups: "Sequence[str] | None" = None
+) -> "tuple[str, str, str, str, str]":
+    """Return the subjects of a request about a lock file: text, name, folder, extras, groups (by comma, - for default).
+
+    Raises InvalidLock.
+    """
     from os import fspath
     from os.path import abspath, dirname
 
     name = fspath(path)
     try:
         with open(name, encoding="utf-8") as file:
-            return file.read(), name, dirname(abspath(name))
+            text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         from remote_wheel.errors import InvalidLock
 
         raise InvalidLock(lock=name, reason=getattr(error, "strerror", None) or "it is no UTF-8 text") from error
+    return text, name, dirname(abspath(name)), ",".join(extras), "-" if groups is None else ",".join(groups)
 
 
 def _plan_of(answer: "Mapping[str, Any]") -> "Plan":
@@ -281,9 +292,10 @@ def boot_record(
     subjects: "Sequence[str]",
     options: "Mapping[str, Any]",
     cache_dir: "str | PathLike[str] | None" = None,
+    tell: "Callable[[Sequence[str]], None] | None" = None,
 ) -> "tuple[dict[str, Any], list[Root]]":
-    """Find or make the boot record of a request and mount what it says."""
-    return _boot(action, subjects, checked(options), cache_dir)
+    """Find or make the boot record of a request and mount what it says. *tell* gets the notes of a new plan."""
+    return _boot(action, subjects, checked(options), cache_dir, tell or _warn)
 
 
 def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":
@@ -312,6 +324,7 @@ def _boot(
     subjects: "Sequence[str]",
     options: "Mapping[str, Any]",
     cache_dir: "str | PathLike[str] | None",
+    tell: "Callable[[Sequence[str]], None]",
 ) -> "tuple[dict[str, Any], list[Root]]":
     cache, path, preferred = cache_folder(cache_dir), _search_path(), _preferred()
     keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
@@ -331,17 +344,33 @@ def _boot(
 
     request = request_of(action, subjects, options, cache, keys[-1])
     for is_rebuilt in (is_damaged, True):
-        ask({**request, "rebuild": is_rebuilt})
+        answer = ask({**request, "rebuild": is_rebuilt})
         record = boot.read_record(boot.record_path(cache, keys[-1]))
         if record is None:
             continue
         try:
-            return record, registry.add(record["mounts"])
+            roots = registry.add(record["mounts"])
         except (OSError, DamagedImage):
             continue
+        tell(answer["plan"]["notes"])
+        return record, roots
     from remote_wheel.errors import StoreError
 
     raise StoreError(path=cache, reason="what is written there does not read back")
+
+
+def _warn(notes: "Sequence[str]") -> None:
+    """Warn of what is odd about a new plan, at the line outside of this library that asked for it."""
+    if not notes:
+        return
+    import warnings
+
+    depth, frame = 2, sys._getframe(1)  # noqa: SLF001  # skip_file_prefixes came with 3.12
+    here = __file__.rpartition("api")[0]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        depth, frame = depth + 1, frame.f_back
+    for note in notes:
+        warnings.warn(note, stacklevel=depth)
 
 
 def request_of(

@@ -123,8 +123,15 @@ class _Run:
             return self._planner.plan_locked(plan_from_json(json.loads(subjects[0]), Plan))
         from remote_wheel.resolution.pylock import parse_pylock  # only locks need its library
 
-        text, shown, folder = subjects
-        plan = parse_pylock(text, self._target, shown=shown, locate=lambda path: os.path.join(folder, path))
+        text, shown, folder, extras, groups = subjects
+        plan = parse_pylock(
+            text,
+            self._target,
+            shown=shown,
+            locate=lambda path: os.path.join(folder, path),
+            extras=[each for each in extras.split(",") if each],
+            groups=None if groups == "-" else [each for each in groups.split(",") if each],
+        )
         return self._planner.plan_locked(plan)
 
     def _catalog(

@@ -6,19 +6,34 @@ from remote_wheel.mounts.run import FLAG, LIST, OFF, OPTIONS, RunRequest, parse_
 __all__ = ["FLAG", "LIST", "OFF", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
 
 
-def mount_for_run(request: RunRequest) -> dict[str, str]:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> dict[str, str]:
     """Mount what the program needs; return the console scripts by name, a requirement's own before a dependency's.
 
-    Raises RemoteWheelError.
+    *tell* gets what is odd about a new plan. Raises RemoteWheelError.
     """
     scripts: dict[str, str] = {}
+    if request.lock is None and (request.extras or request.groups):
+        from remote_wheel.errors import UsageError
+
+        raise UsageError(message="--extra and --group are of a lock", way_out="Name it with --lock FILE.")
     if request.lock is not None:
-        record, _ = boot_record("lock", lock_subjects(request.lock), request.options, request.cache_dir)
+        record, _ = boot_record(
+            "lock",
+            lock_subjects(request.lock, request.extras, request.groups),
+            request.options,
+            request.cache_dir,
+            tell,
+        )
         scripts |= record["scripts"]
         locked = [f"{entry['name']}=={entry['version']}" for entry in record["mounts"] if entry["name"]]
         request.options["constraints"] = [*request.options.get("constraints", ()), *locked]
     if request.requirements:
-        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir)
+        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir, tell)
         scripts |= record["scripts"]
     if request.kind == "exe" and request.target not in scripts:
         from remote_wheel.errors import UnknownScript

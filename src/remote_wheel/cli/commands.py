@@ -89,7 +89,9 @@ def _add(
             "-r", "--requirements", dest="files", action="append", default=[], metavar="FILE", help="a file of them"
         )
         _add_options(parser)
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the detail of an error, and what was skipped"
+    )
     parser.set_defaults(handler=handler)
     return parser
 
@@ -114,6 +116,8 @@ def _add_run(commands: Any) -> None:
     parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
     parser.add_argument("--with-requirements", metavar="FILE", help="mount what this requirements file has")
     parser.add_argument("--lock", metavar="FILE", help="mount what this lock file has, nothing resolved")
+    parser.add_argument("--extra", action="append", metavar="NAME", help="of the lock, this extra too")
+    parser.add_argument("--group", action="append", metavar="NAME", help="of the lock, this group, no default ones")
     _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
@@ -156,9 +160,15 @@ def _requirements(parsed: argparse.Namespace) -> list[str]:
 def _resolved(parsed: argparse.Namespace) -> "Plan":
     target = {"python_version": parsed.python_version, "platform": parsed.platform}
     plan = api.resolve(*_requirements(parsed), **target, **_options(parsed))
+    _tell(plan, parsed)
+    return plan
+
+
+def _tell(plan: "Plan", parsed: argparse.Namespace) -> None:
     for text in plan.notes:
         output.note(f"note: {text}")
-    return plan
+    for text in plan.skipped if parsed.verbose else ():
+        output.note(f"skipped: {text}")
 
 
 def _tree(parsed: argparse.Namespace) -> int:
@@ -226,8 +236,7 @@ def _prefetch(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     options.pop("offline", None)
     plan = api.prefetch(*_requirements(parsed), **options)
-    for text in plan.notes:
-        output.note(f"note: {text}")
+    _tell(plan, parsed)
     output.note(f"{len(plan.pins)} distributions are ready for offline use")
     return 0
 

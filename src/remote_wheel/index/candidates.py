@@ -95,7 +95,10 @@ def make_listing(
             yanked=sum(1 << bit for bit, each in enumerate(best) if each.file.yanked is not None),
         ),
         left_out=Omissions(lambda: omitted),
-        unusable_files=tuple(unusable),
+        unusable_files=(
+            *((name, "it is no name of a distribution of this project") for name in unusable),
+            *(entry for page in pages for entry in page.unreadable),
+        ),
         notes=tuple(note for page in pages for note in _notes_of(page)),
         searched=searched,
     )

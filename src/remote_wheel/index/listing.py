@@ -157,7 +157,7 @@ class Listing:
     project: NormalizedName
     releases: Releases
     left_out: Omissions = field(default_factory=lambda: Omissions(tuple))
-    unusable_files: tuple[str, ...] = ()  # names that no standard explains
+    unusable_files: tuple[tuple[str, str], ...] = ()  # (name, what is wrong with it or with its entry)
     notes: tuple[str, ...] = ()  # what is odd about its pages and no reason to refuse them
     searched: tuple[str, ...] = ()  # the indexes asked, redacted
 

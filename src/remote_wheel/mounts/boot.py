@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
-_MAGIC: "Final" = b"RWB1"
+_MAGIC: "Final" = b"RWB2"  # part of each key, too: a record of another form is never met
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
 _ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")

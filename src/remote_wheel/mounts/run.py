@@ -49,12 +49,16 @@ _BY_FLAG = {option: (name, kind) for option, name, kind, _ in OPTIONS}
 class RunRequest:
     """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
 
-    __slots__ = ("argv", "cache_dir", "is_verbose", "kind", "lock", "options", "requirements", "target")
+    __slots__ = (
+        "argv", "cache_dir", "extras", "groups", "is_verbose", "kind", "lock", "options", "requirements", "target",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.requirements: list[str] = []
         self.options: dict[str, Any] = {}
         self.lock: "str | None" = None
+        self.extras: list[str] = []  # of the lock
+        self.groups: "list[str] | None" = None
         self.cache_dir: "str | None" = None
         self.is_verbose = False
         self.kind = ""
@@ -109,6 +113,10 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
 
             raise UsageError(message="--lock is given twice", way_out="One lock has all that is to be mounted.")
         request.lock = value
+    elif option == "--extra":
+        request.extras.append(value)
+    elif option == "--group":
+        request.groups = [*(request.groups or ()), value]
     elif option == "--cache-dir":
         request.cache_dir = value
     elif option in _BY_FLAG:

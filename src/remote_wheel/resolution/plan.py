@@ -62,6 +62,7 @@ class Plan:
     requirements: tuple[str, ...]
     pins: tuple[Pin, ...]
     notes: tuple[str, ...] = ()  # what is not wrong but may surprise: an extra that a version does not have
+    skipped: tuple[str, ...] = ()  # what could not be read and did not matter: old files, broken metadata
 
     def __getitem__(self, name: str) -> Pin:
         """Return the pin of project *name* (normalised); raise UsageError where the plan has none."""
@@ -131,7 +132,12 @@ _Plan = TypeVar("_Plan", bound=Plan)
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values, for the helper process and the boot record."""
     pins = [{name: getattr(pin, name) for name in Pin.__slots__} for pin in plan.pins]
-    return {"requirements": list(plan.requirements), "pins": pins, "notes": list(plan.notes)}
+    return {
+        "requirements": list(plan.requirements),
+        "pins": pins,
+        "notes": list(plan.notes),
+        "skipped": list(plan.skipped),
+    }
 
 
 def plan_from_json(value: Mapping[str, Any], kind: "type[_Plan]") -> "_Plan":
@@ -144,4 +150,5 @@ def plan_from_json(value: Mapping[str, Any], kind: "type[_Plan]") -> "_Plan":
             "rejected": tuple((version, why) for version, why in raw["rejected"]),
         }
         pins.append(Pin(**{**raw, **lists}))
-    return kind(requirements=tuple(value["requirements"]), pins=tuple(pins), notes=tuple(value["notes"]))
+    texts = {name: tuple(value[name]) for name in ("requirements", "notes", "skipped")}
+    return kind(pins=tuple(pins), **texts)

@@ -4,7 +4,7 @@ What the standard has no field for stands in ``[packages.tool.remote-wheel]``, w
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -26,7 +26,7 @@ from packaging.pylock import (
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from remote_wheel.errors import InvalidLock
+from remote_wheel.errors import InvalidLock, UsageError
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.spec.digest import is_strong, known_digests
@@ -43,15 +43,32 @@ _ENVIRONMENT: Final = ("implementation_name", "python_version", "sys_platform", 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def parse_pylock(text: str, target: Target, *, shown: str, locate: Callable[[str], str]) -> Plan:
+def parse_pylock(
+    text: str,
+    target: Target,
+    *,
+    shown: str,
+    locate: Callable[[str], str],
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+) -> Plan:
     """Return what a lock file has for *target*. *shown* names the file, *locate* finds a path that it states.
 
-    Raises InvalidLock.
+    *extras* and *groups* are taken, of the groups the lock's default ones where it is None. Raises InvalidLock, and
+    UsageError where the lock has no such extra or group.
     """
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
+        _check_known("extra", extras, lock.extras or (), shown)
+        _check_known("dependency group", groups or (), lock.dependency_groups or (), shown)
         environment = cast("Environment", target.environment)
-        chosen = list(lock.select(environment=environment, tags=list(target.tag_ranks)))
+        selected = lock.select(
+            environment=environment,
+            tags=list(target.tag_ranks),
+            extras=[canonicalize_name(extra) for extra in extras],
+            dependency_groups=None if groups is None else [canonicalize_name(group) for group in groups],
+        )
+        chosen = list(selected)
     except (
         tomllib.TOMLDecodeError,
         PylockValidationError,
@@ -79,6 +96,14 @@ def parse_pylock(text: str, target: Target, *, shown: str, locate: Callable[[str
         for pin in pins
     )
     return Plan(requirements=tuple(p.key for p in pins if p.name not in needed), pins=tuple(complete))
+
+
+def _check_known(kind: str, asked: Sequence[str], known: Sequence[str], shown: str) -> None:
+    names = {canonicalize_name(name) for name in known}
+    for name in asked:
+        if canonicalize_name(name) not in names:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise UsageError(message=f"{shown} has no {kind} {name!r}", way_out=has)
 
 
 def _needed(package: Package, names: set[str]) -> Iterator[str]:

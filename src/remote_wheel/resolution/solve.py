@@ -21,6 +21,7 @@ from remote_wheel.resolution.provider import Catalog, Node, OutOfTime, Policy, P
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.requirement import project_of, shown
 
+_SKIPPED: Final = 20  # files of one project that are told
 _REJECTED: Final = 8  # of newer versions, as many are told why they were not taken
 
 
@@ -93,7 +94,19 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         requirements=tuple(shown(requirement) for requirement in wanted),
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), wishes[name]) for name in order),
         notes=tuple(notes),
+        skipped=tuple(_skipped(provider)),
     )
+
+
+def _skipped(provider: Provider) -> Iterator[str]:
+    """Yield what was passed over because it can't be read, and why."""
+    for project, listing in sorted(provider.listings.items()):
+        for name, why in listing.unusable_files[:_SKIPPED]:
+            yield f"{project}: {name}: {why}"
+        if len(listing.unusable_files) > _SKIPPED:
+            yield f"{project}: and {len(listing.unusable_files) - _SKIPPED} more files like these"
+    for release, why in provider.unusable.items():
+        yield f"{release}: {why}"
 
 
 def _asked(

@@ -27,8 +27,11 @@ class Dependency(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "Dependency":
-        """Read a requirement (PEP 508); raise packaging's InvalidRequirement."""
-        requirement = Requirement(text)
+        """Read a requirement (PEP 508); raise packaging's InvalidRequirement, which names it."""
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise InvalidRequirement(f"{text!r}: {str(error).splitlines()[0]}") from error
         return cls(str(requirement), str(requirement.marker or ""))
 
     @property
