@@ -6,16 +6,19 @@ Public names are loaded when first used (PEP 562), so ``import remote_wheel`` co
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remote_wheel import errors as errors
-    from remote_wheel.api import Mount, explain, load_lock, mount, prefetch, require, resolve
+    from remote_wheel.api import Mount, environment, explain, load_lock, mount, prefetch, require, resolve
+    from remote_wheel.api.environments import Environment
     from remote_wheel.api.plans import Plan
     from remote_wheel.errors import RemoteWheelError
     from remote_wheel.resolution.plan import Pin
 
 __all__ = [
+    "Environment",
     "Mount",
     "Pin",
     "Plan",
     "RemoteWheelError",
+    "environment",
     "errors",
     "explain",
     "load_lock",
@@ -26,7 +29,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Mount", "explain", "load_lock", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"),
+    **dict.fromkeys(
+        ("Mount", "environment", "explain", "load_lock", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"
+    ),
+    "Environment": "remote_wheel.api.environments",
     "Pin": "remote_wheel.resolution.plan",
     "Plan": "remote_wheel.api.plans",
     "RemoteWheelError": "remote_wheel.errors",

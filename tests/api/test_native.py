@@ -111,3 +111,15 @@ def test_settings_override_the_scan(native: LoopbackIndex, python: Python) -> No
     lines = python(head + textwrap.dedent(code)).stdout.splitlines()
     assert lines[:4] == ["False True True", "True True True", "True False True", "False False True"]
     assert "can't stay in memory: native code is loaded from a file: fast/_speed" in lines[4]
+
+
+def test_an_environment_names_what_can_not_leave(native: LoopbackIndex, python: Python) -> None:
+    code = """
+        import remote_wheel
+        with remote_wheel.environment("fast") as env:
+            print(env.import_module("fast").answer(), env.left_behind)
+        print(env.left_behind)
+        with env:
+            print(env.import_module("fast").answer())
+    """
+    assert python(code).stdout.splitlines() == ["42 ()", "('fast._speed',)", "42"]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, TypedDict, Unpack
 
+    from remote_wheel.api.environments import Environment
     from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
 
@@ -50,7 +51,7 @@ OPTION_KINDS = {  # each option's forms, the first that it is told by
     "pre": (_FLAG, _LIST),
     "exclude_newer": (_TEXT, _LIST),
 }
-__all__ = ["Mount", "cache_folder", "explain", "load_lock", "mount", "prefetch", "require", "resolve"]
+__all__ = ["Mount", "cache_folder", "environment", "explain", "load_lock", "mount", "prefetch", "require", "resolve"]
 
 
 def require(
@@ -76,7 +77,7 @@ def require(
 
             what = f"require() gives modules, and {requirement!r} is a file of requirements"
             raise UsageError(message=what, way_out="resolve() takes it, and the plan's mount().")
-    record, _ = _boot("require", requirements, checked(options), cache_dir, _warn)
+    record, _ = boot_record("require", requirements, options, cache_dir)
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
         modules.append(_import_planned(module or only(subject["choices"], requirement), subject, record))
@@ -111,7 +112,7 @@ def mount(
         "name": name,
         "hostkey": hostkey,
     }
-    record, roots = _boot("mount", (fspath(source),), {**own, **checked(options)}, cache_dir, _warn)
+    record, roots = boot_record("mount", (fspath(source),), options, cache_dir, own=own)
     return Mount(roots, record["subjects"][0]["choices"])
 
 
@@ -130,6 +131,21 @@ def resolve(
     _check_requirements(requirements, None)
     given = {**checked(options), "python_version": python_version, "platform": platform}
     return _plan_of(_answer(request_of("require", requirements, given, cache_folder(cache_dir))))
+
+
+def environment(
+    *requirements: str,
+    lock: "str | PathLike[str] | None" = None,
+    cache_dir: "str | PathLike[str] | None" = None,
+    **options: "Unpack[Options]",
+) -> "Environment":
+    """Return an environment of *requirements*, of a *lock* file (PEP 751), or of both, to be entered with ``with``.
+
+    Nothing is resolved before it is entered, or its plan asked for. Raises UsageError where it is of nothing.
+    """
+    from remote_wheel.api.environments import Environment
+
+    return Environment(requirements, lock, cache_dir, checked(options))
 
 
 def prefetch(
@@ -292,10 +308,49 @@ def boot_record(
     subjects: "Sequence[str]",
     options: "Mapping[str, Any]",
     cache_dir: "str | PathLike[str] | None" = None,
+    *,
+    own: "Mapping[str, Any] | None" = None,
     tell: "Callable[[Sequence[str]], None] | None" = None,
+    mount: "Callable[[Sequence[dict[str, Any]]], list[Root]]" = registry.add,
+    keeps_mounted: bool = True,
 ) -> "tuple[dict[str, Any], list[Root]]":
-    """Find or make the boot record of a request and mount what it says. *tell* gets the notes of a new plan."""
-    return _boot(action, subjects, checked(options), cache_dir, tell or _warn)
+    """Find or make the boot record of a request and *mount* what it says. *tell* gets the notes of a new plan.
+
+    *own* are options of the verb alone. Where it *keeps_mounted*, versions that this process has mounted are preferred.
+    """
+    cache, path = cache_folder(cache_dir), _search_path()
+    preferred = _preferred() if keeps_mounted else []
+    options = {**(own or {}), **checked(options)}
+    keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
+    if preferred:  # a plan that keeps what is mounted has a record of its own
+        keys.append(boot.record_key(action, subjects, options, cache=cache, path=path, preferred=preferred))
+    is_damaged = False
+    if not boot.is_on("refresh", options):
+        is_offline = boot.is_on("offline", options)
+        for key in keys:
+            record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
+            if record is not None and _fits(record, preferred):
+                try:
+                    return record, mount(record["mounts"])
+                except (OSError, DamagedImage):
+                    is_damaged = True
+    from remote_wheel.api.cold import ask
+
+    request = request_of(action, subjects, options, cache, keys[-1], preferred)
+    for is_rebuilt in (is_damaged, True):
+        answer = ask({**request, "rebuild": is_rebuilt})
+        record = boot.read_record(boot.record_path(cache, keys[-1]))
+        if record is None:
+            continue
+        try:
+            roots = mount(record["mounts"])
+        except (OSError, DamagedImage):
+            continue
+        (tell or _warn)(answer["plan"]["notes"])
+        return record, roots
+    from remote_wheel.errors import StoreError
+
+    raise StoreError(path=cache, reason="what is written there does not read back")
 
 
 def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":
@@ -319,46 +374,6 @@ def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[st
     return module
 
 
-def _boot(
-    action: str,
-    subjects: "Sequence[str]",
-    options: "Mapping[str, Any]",
-    cache_dir: "str | PathLike[str] | None",
-    tell: "Callable[[Sequence[str]], None]",
-) -> "tuple[dict[str, Any], list[Root]]":
-    cache, path, preferred = cache_folder(cache_dir), _search_path(), _preferred()
-    keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
-    if preferred:  # a plan that keeps what is mounted has a record of its own
-        keys.append(boot.record_key(action, subjects, options, cache=cache, path=path, preferred=preferred))
-    is_damaged = False
-    if not boot.is_on("refresh", options):
-        is_offline = boot.is_on("offline", options)
-        for key in keys:
-            record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
-            if record is not None and _fits(record, preferred):
-                try:
-                    return record, registry.add(record["mounts"])
-                except (OSError, DamagedImage):
-                    is_damaged = True
-    from remote_wheel.api.cold import ask
-
-    request = request_of(action, subjects, options, cache, keys[-1])
-    for is_rebuilt in (is_damaged, True):
-        answer = ask({**request, "rebuild": is_rebuilt})
-        record = boot.read_record(boot.record_path(cache, keys[-1]))
-        if record is None:
-            continue
-        try:
-            roots = registry.add(record["mounts"])
-        except (OSError, DamagedImage):
-            continue
-        tell(answer["plan"]["notes"])
-        return record, roots
-    from remote_wheel.errors import StoreError
-
-    raise StoreError(path=cache, reason="what is written there does not read back")
-
-
 def _warn(notes: "Sequence[str]") -> None:
     """Warn of what is odd about a new plan, at the line outside of this library that asked for it."""
     if not notes:
@@ -374,7 +389,12 @@ def _warn(notes: "Sequence[str]") -> None:
 
 
 def request_of(
-    action: str, subjects: "Sequence[str]", options: "Mapping[str, Any]", cache: str, key: str = ""
+    action: str,
+    subjects: "Sequence[str]",
+    options: "Mapping[str, Any]",
+    cache: str,
+    key: str = "",
+    preferred: "Sequence[tuple[str, str]] | None" = None,
 ) -> "dict[str, Any]":
     """Return the fields of a request.Request, but for the optimisation level, which cold.ask adds."""
     return {
@@ -383,9 +403,15 @@ def request_of(
         "options": {name: value for name, value in options.items() if value is not None},
         "cache": cache,
         "key": key,
-        "preferred": _preferred(),
+        "preferred": _preferred() if preferred is None else preferred,
         "search_path": _search_path(),
     }
+
+
+def bound_by(record: "Mapping[str, Any]", options: "Mapping[str, Any]") -> "dict[str, Any]":
+    """Return *options* with the versions of a record as constraints: what is added to a lock keeps to it."""
+    locked = [f"{entry['name']}=={entry['version']}" for entry in record["mounts"] if entry["name"]]
+    return {**options, "constraints": [*(options.get("constraints") or ()), *locked]}
 
 
 def _search_path() -> "list[str]":

@@ -1,6 +1,6 @@
 """``run``: mount what a program needs, then become the program."""
 
-from remote_wheel.api import boot_record, lock_subjects
+from remote_wheel.api import boot_record, bound_by, lock_subjects
 from remote_wheel.mounts.run import FLAG, LIST, OFF, OPTIONS, RunRequest, parse_run, run_program
 
 __all__ = ["FLAG", "LIST", "OFF", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
@@ -27,13 +27,12 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
             lock_subjects(request.lock, request.extras, request.groups),
             request.options,
             request.cache_dir,
-            tell,
+            tell=tell,
         )
         scripts |= record["scripts"]
-        locked = [f"{entry['name']}=={entry['version']}" for entry in record["mounts"] if entry["name"]]
-        request.options["constraints"] = [*request.options.get("constraints", ()), *locked]
+        request.options = bound_by(record, request.options)
     if request.requirements:
-        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir, tell)
+        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir, tell=tell)
         scripts |= record["scripts"]
     if request.kind == "exe" and request.target not in scripts:
         from remote_wheel.errors import UnknownScript

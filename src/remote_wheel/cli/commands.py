@@ -176,7 +176,7 @@ def _tree(parsed: argparse.Namespace) -> int:
     if parsed.json:
         output.json_artefact(plan.to_json())
     else:
-        output.tree_artefact(plan.tree())
+        output.plan_artefact(plan.tree())
     return 0
 
 
@@ -187,7 +187,7 @@ def _explain(parsed: argparse.Namespace) -> int:
         pins = {pin["name"]: pin for pin in plan.to_json()["pins"]}
         output.json_artefact([pins[plan.find(name).name] for name in names])
     else:
-        output.artefact("\n".join(plan.explain(name) for name in names))
+        output.plan_artefact("\n".join(plan.explain(name) for name in names))
     return 0
 
 
@@ -196,11 +196,11 @@ def _inspect(parsed: argparse.Namespace) -> int:
     if parsed.json:
         output.json_artefact(found)
     else:
-        output.artefact("\n\n".join(_facts(facts) for facts in found))
+        output.facts_artefact([_facts(facts) for facts in found])
     return 0
 
 
-def _facts(facts: dict[str, Any]) -> str:
+def _facts(facts: dict[str, Any]) -> tuple[str, dict[str, str]]:
     where = "unpacked: " + "; ".join(facts["reasons"]) if facts["reasons"] else "in memory"
     rows = {
         "file": facts["filename"],
@@ -212,8 +212,7 @@ def _facts(facts: dict[str, Any]) -> str:
         "left out": ", ".join(facts["left_out"]),
         "imported": where,
     }
-    head = f"{facts['name'] or facts['filename']} {facts['version']}".rstrip()
-    return "\n".join((head, *(f"  {name:9} {text}" for name, text in rows.items() if text)))
+    return f"{facts['name'] or facts['filename']} {facts['version']}".rstrip(), rows
 
 
 def _lock(parsed: argparse.Namespace) -> int:

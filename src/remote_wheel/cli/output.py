@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TextIO
 
 from remote_wheel.api.cold import Silent
@@ -43,8 +43,8 @@ def json_artefact(value: Any) -> None:
     artefact(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def tree_artefact(text: str) -> None:
-    """Print a tree; on a terminal with its versions in colour."""
+def plan_artefact(text: str) -> None:
+    """Print a plan's tree or explanation; on a terminal with its versions in colour."""
     if not is_drawn(sys.stdout):
         artefact(text)
         return
@@ -53,9 +53,33 @@ def tree_artefact(text: str) -> None:
 
     drawn = Text(text)
     drawn.highlight_regex(r"(?m)(?<= )\d\S*", "green")
+    drawn.highlight_regex(r"(?m)^  not .*", "dim")
     drawn.highlight_regex(r"[│├└─]+", "dim")
     drawn.highlight_regex(r"\(above\)", "dim")
     Console(file=sys.stdout, highlight=False, soft_wrap=True).print(drawn)
+
+
+def facts_artefact(tables: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Print for each head its facts by name, those that are not empty; on a terminal as tables."""
+    if not is_drawn(sys.stdout):
+        blocks = (
+            "\n".join((head, *(f"  {name:9} {text}" for name, text in rows.items() if text))) for head, rows in tables
+        )
+        artefact("\n\n".join(blocks))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False)
+    for head, rows in tables:
+        table = Table(title=Text(head, "bold"), title_justify="left", show_header=False)
+        table.add_column(style="green")
+        table.add_column(overflow="fold")
+        for name, text in rows.items():
+            if text:
+                table.add_row(name, Text(text))
+        console.print(table)
 
 
 def is_drawn(stream: TextIO | None) -> bool:

@@ -12,7 +12,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableMapping, Sequence
     from typing import Final
 
     from remote_wheel.mounts.finder import Root
@@ -26,8 +26,13 @@ def export(roots: "Sequence[Root]") -> None:
     """Have child processes mount *roots*, given in their order on sys.path; none of them: take it all back."""
     environ = os.environ
     if not roots or environ.get("REMOTE_WHEEL_CHILDREN", "1") == "0":
-        _take_back()
-        return
+        take_back(environ)
+    else:
+        give(environ, roots)
+
+
+def give(environ: "MutableMapping[str, str]", roots: "Sequence[Root]") -> None:
+    """Have a child process with *environ* mount *roots*."""
     mounts = zlib.compress(marshal.dumps([root.facts for root in roots]), 1).hex()
     parent = os.path.dirname(os.path.dirname(_HERE))
     environ[VARIABLE] = os.pathsep.join((parent, sys.prefix, str(sys.hexversion), mounts))
@@ -38,8 +43,8 @@ def export(roots: "Sequence[Root]") -> None:
         environ["PYTHONPATH"] = f"{_BOOTSTRAP}{os.pathsep}{path}" if path else _BOOTSTRAP
 
 
-def _take_back() -> None:
-    environ = os.environ
+def take_back(environ: "MutableMapping[str, str]") -> None:
+    """Have a child process with *environ* mount nothing."""
     if environ.pop(VARIABLE, None) is None:
         return
     rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry != _BOOTSTRAP]

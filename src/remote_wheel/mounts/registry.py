@@ -1,6 +1,7 @@
 """The mounts of this process: what is on sys.path, who uses it, and how all of it is undone."""
 
 import _frozen_importlib_external
+import _imp
 import _thread
 import os
 import sys
@@ -17,6 +18,7 @@ from remote_wheel.mounts.image import Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
+_asides: "list[dict[str, ModuleType]]" = []  # what environments displaced, in the order in which they were entered
 _finder = MountFinder(_roots)
 _hook = make_hook(_roots)
 
@@ -31,17 +33,23 @@ def mounted() -> "tuple[Root, ...]":
     return tuple(sorted(_roots.values(), key=lambda root: order.get(root.path, len(order))))
 
 
-def add(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
+def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | None" = None) -> "list[Root]":
     """Mount the *entries* of a boot record, all or none, and return their roots; those mounted already are shared.
 
-    Raises OSError or DamagedImage where an image is not there or not whole, AlreadyImported where another version
-    of one of its modules is loaded.
+    Loaded modules of another version are put into *aside*, for restore(); without it they are an error. Raises OSError
+    or DamagedImage where an image is not there or not whole, AlreadyImported where another version of one of its
+    modules is loaded.
     """
     with _lock:
         roots = [_roots.get(entry["root"]) or _open(entry) for entry in entries]
         new = [root for root in roots if root.path not in _roots]
         for root in new:
-            _check_not_imported(root)
+            if aside is None:
+                _check_not_imported(root)
+            else:
+                aside.update(_put_aside(root))
+        if aside is not None:
+            _asides.append(aside)
         _install()
         at = _first_place()
         _roots.update((root.path, root) for root in new)
@@ -74,6 +82,72 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
             if sys.excepthook is _show_exception:
                 sys.excepthook = sys.__excepthook__
     return gone
+
+
+def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
+    """Return the roots of *entries*, not mounted. Raises as add does, but for AlreadyImported."""
+    with _lock:
+        return [_roots.get(entry["root"]) or _open(entry) for entry in entries]
+
+
+def restore(aside: "dict[str, ModuleType]") -> None:
+    """Put back the modules that add() put *aside*, behind the removal of what they made place for.
+
+    Where a later add() put others of these names aside, or mounts that are left have them loaded, they come back when
+    those go. What was loaded from a mount that is gone since is gone, too.
+    """
+    with _lock:
+        at = next(at for at, each in enumerate(_asides) if each is aside)
+        del _asides[at]
+        later = _asides[at:]
+        for name, module in aside.items():
+            if _is_orphan(module):
+                continue
+            holder = next((each for each in later if name in each), None)
+            if holder is None and later and name in sys.modules:
+                holder = later[-1]
+            if holder is None:
+                _bring_back(name, module)
+            elif name not in holder or _is_orphan(holder[name]):
+                holder[name] = module
+        for each in later:
+            for name in [name for name, module in each.items() if _is_orphan(module)]:
+                del each[name]
+        aside.clear()
+
+
+def extensions_of(root: Root) -> "list[str]":
+    """Return the loaded extension modules of *root*: these stay in the process, whatever leaves sys.modules."""
+    suffixes = tuple(_imp.extension_suffixes())
+    return [name for name in modules_of(root) if str(_fact(sys.modules[name], "__file__")).endswith(suffixes)]
+
+
+def _put_aside(root: Root) -> "dict[str, ModuleType]":
+    """Take what *root* has in another version out of sys.modules: whole packages, and modules of namespaces."""
+    found: dict[str, ModuleType] = {}
+    for top in root.tops:
+        if top in sys.modules and not serves(sys.modules[top], root):
+            found.update((n, m) for n, m in list(sys.modules.items()) if n == top or n.startswith(f"{top}."))
+    for name in _loaded_below(root):
+        if not serves(sys.modules[name], root):
+            found[name] = sys.modules[name]
+    for name in found:
+        del sys.modules[name]
+    return found
+
+
+def _bring_back(name: str, module: "ModuleType") -> None:
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules and child not in vars(sys.modules[parent]):
+        setattr(sys.modules[parent], child, module)
+
+
+def _is_orphan(module: "ModuleType") -> bool:
+    """Whether *module* was loaded from a root that is not mounted any more."""
+    loader = getattr(_fact(module, "__spec__"), "loader", None)
+    root = getattr(loader, "root", None)
+    return isinstance(root, Root) and _roots.get(root.path) is not root
 
 
 def root_of(module: "ModuleType") -> "Root | None":

@@ -1,0 +1,208 @@
+"""Environments that come and go: requirements mounted for the length of a block, and everything as before behind it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
+
+from remote_wheel import api
+from remote_wheel.api.handle import import_from, import_module
+from remote_wheel.mounts import children, registry
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+    from importlib.metadata import EntryPoints
+    from types import ModuleType, TracebackType
+
+    from remote_wheel.api.plans import Plan
+    from remote_wheel.mounts.finder import Root
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Mount = Callable[[Sequence[dict[str, Any]]], "list[Root]"]
+
+
+class _Entered(NamedTuple):
+    roots: "list[Root]"
+    asides: "list[dict[str, ModuleType]]"
+
+
+class Environment:
+    """Requirements that are mounted while a ``with`` block runs; ``async with``, and a decorator, do the same.
+
+    At the end its modules leave sys.modules with all their submodules, modules of the same names that were loaded
+    before come back as the same objects, and sys.path, finders, linecache and entry points are as they were. Blocks may
+    nest and overlap. What has been made of a module stays what it is: objects somebody keeps, what was registered with
+    atexit or codecs, references that other packages took; and a loaded extension module can't leave the process
+    (`left_behind` names them).
+    """
+
+    def __init__(
+        self,
+        requirements: Sequence[str],
+        lock: "str | os.PathLike[str] | None",
+        cache_dir: "str | os.PathLike[str] | None",
+        options: "Mapping[str, Any]",
+    ) -> None:
+        if not requirements and lock is None:
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(message="an environment of nothing", way_out="As in environment('rich', 'httpx>=0.27').")
+        self._requirements, self._lock, self._cache_dir, self._options = tuple(requirements), lock, cache_dir, options
+        self._entered: list[_Entered] = []
+        self._plan: Plan | None = None
+        self.left_behind: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> "Plan":
+        """The plan, resolved now where it was not yet. Of a lock with requirements beside, both. Raises as resolve."""
+        if self._plan is None:
+            self._boot(registry.opened)
+        return cast("Plan", self._plan)
+
+    def import_module(self, name: str) -> "ModuleType":
+        """Import and return module *name* of the environment, which has to be entered."""
+        wanted = name.replace(".", "/")
+        owner = next((root for root in self._roots() if wanted in root.image.modules), None)
+        return import_from(name, owner) if owner else import_module(name)
+
+    def entry_points(self, **select: Any) -> "EntryPoints":
+        """Return the entry points of the environment's distributions, by *select* as importlib.metadata has it."""
+        from importlib.metadata import EntryPoints, distributions
+
+        places = [root.path for root in self._roots()]
+        return EntryPoints(each for found in distributions(path=places) for each in found.entry_points).select(**select)
+
+    def run(self, arguments: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[Any]":
+        """Run this interpreter with *arguments* (``["script.py"]``, ``["-m", "pkg"]``) and exactly this environment.
+
+        *options* are subprocess.run's. The child mounts what is prepared here and resolves nothing; mounts of this
+        process that are not of the environment are not in it.
+        """
+        import subprocess
+
+        roots = self._entered[-1].roots if self._entered else self._boot(registry.opened)
+        environ = dict(options.pop("env", None) or os.environ)
+        children.take_back(environ)
+        if roots:
+            children.give(environ, roots)
+        return subprocess.run([sys.executable, *arguments], env=environ, **options)
+
+    def __enter__(self) -> "Environment":
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        entered = self._entered.pop()
+        loaded = {name for root in entered.roots if root.uses == 1 for name in registry.extensions_of(root)}
+        self.left_behind = tuple(sorted({*self.left_behind, *loaded}))
+        self._leave(entered.roots, entered.asides)
+
+    async def __aenter__(self) -> "Environment":
+        from asyncio import to_thread
+
+        await to_thread(self._boot, registry.opened)  # what takes time, away from the event loop
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        """Return *function* so that each of its calls runs in the environment."""
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+                async with self:
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[_Parameters, _Result]", awaited)
+
+        @wraps(function)
+        def called(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            with self:
+                return function(*args, **kwargs)
+
+        return called
+
+    def __repr__(self) -> str:
+        of = [*self._requirements, *([os.fspath(self._lock)] if self._lock is not None else [])]
+        return f"<Environment of {', '.join(of)}{' (entered)' if self._entered else ''}>"
+
+    def _roots(self) -> "list[Root]":
+        if not self._entered:
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(message=f"{self!r} is not entered", way_out="with environment(…) as env: …")
+        return self._entered[-1].roots
+
+    def _enter(self) -> None:
+        roots: list[Root] = []
+        asides: list[dict[str, ModuleType]] = []
+
+        def mount(entries: Sequence[dict[str, Any]]) -> "list[Root]":
+            aside: dict[str, ModuleType] = {}
+            new = registry.add(entries, aside)
+            asides.append(aside)
+            roots.extend(new)
+            return new
+
+        try:
+            self._boot(mount)
+        except BaseException:
+            self._leave(roots, asides)
+            raise
+        self._entered.append(_Entered(roots, asides))
+
+    @staticmethod
+    def _leave(roots: "list[Root]", asides: "list[dict[str, ModuleType]]") -> None:
+        registry.remove(roots)
+        for aside in reversed(asides):
+            registry.restore(aside)
+
+    def _boot(self, mount: _Mount) -> "list[Root]":
+        """Find or make what the environment is of, and hand it to *mount*."""
+        roots: list[Root] = []
+        plans: list[dict[str, Any]] = []
+        options = dict(self._options)
+        asked: list[tuple[str, Sequence[str]]] = []
+        if self._lock is not None:
+            asked.append(("lock", api.lock_subjects(self._lock)))
+        if self._requirements:
+            asked.append(("require", self._requirements))
+        for action, subjects in asked:
+            record, found = api.boot_record(
+                action, subjects, options, self._cache_dir, mount=mount, keeps_mounted=False
+            )
+            roots += found
+            plans.append(json.loads(record["plan"]))
+            options = api.bound_by(record, options)
+        self._plan = self._plan or _joined(plans)
+        return roots
+
+
+def _joined(plans: Sequence[dict[str, Any]]) -> "Plan":
+    """Return one plan of several; of the same distribution in two, the first counts."""
+    from remote_wheel.api.plans import Plan
+    from remote_wheel.resolution.plan import plan_from_json
+
+    first, *others = (plan_from_json(plan, Plan) for plan in plans)
+    for other in others:
+        known = {pin.key for pin in first.pins}
+        first = replace(
+            first,
+            requirements=(*first.requirements, *other.requirements),
+            pins=(*first.pins, *(pin for pin in other.pins if pin.key not in known)),
+            notes=(*first.notes, *other.notes),
+            skipped=(*first.skipped, *other.skipped),
+        )
+    return first

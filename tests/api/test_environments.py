@@ -1,0 +1,221 @@
+"""Environments: what is required is there inside the block, and everything as before behind it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+
+@pytest.fixture
+def garden(index: LoopbackIndex) -> LoopbackIndex:
+    """soil 1.0 and 2.0, garden that needs either, bed that needs the old one."""
+    for version in ("1.0", "2.0"):
+        files = {"soil/__init__.py": f"V = {version!r}\n", "soil/sub.py": "from soil import V\n"}
+        index.add("soil", version, files, entry_points="[plots]\nrow = soil:V\n")
+    index.add("garden", "1.0", {"garden.py": "from soil import V as SOIL\n"}, requires=["soil"])
+    index.add("bed", "1.0", {"bed.py": "from soil import V as SOIL\n"}, requires=["soil<2"])
+    index.cache_control = "max-age=600"
+    return index
+
+
+def test_everything_is_as_before(garden: LoopbackIndex, python: Python) -> None:
+    code = """
+        import importlib.metadata, linecache, os, sys, remote_wheel
+
+        def state():
+            entries = [entry.name for entry in importlib.metadata.entry_points(group="plots")]
+            places = sorted(map(str, sys.path_importer_cache)), dict(os.environ)
+            return list(sys.path), list(sys.meta_path), list(sys.path_hooks), sorted(sys.modules), entries, places
+
+        env = remote_wheel.environment("garden")
+        with env:
+            state()
+        before = state()
+        for _ in range(2):
+            with env as same:
+                assert same is env
+                garden = env.import_module("garden")
+                from soil import sub
+                assert (garden.SOIL, sub.V) == ("2.0", "2.0")
+                assert [each.value for each in env.entry_points(group="plots")] == ["soil:V"]
+                assert [str(pin) for pin in env.plan.pins] == ["garden 1.0", "soil 2.0"]
+            assert state() == before, (state(), before)
+        try:
+            with env:
+                import garden
+                raise KeyError("inside")
+        except KeyError:
+            assert state() == before
+        try:
+            env.import_module("garden")
+        except remote_wheel.errors.UsageError as error:
+            print(error)
+        print(env, env.left_behind)
+    """
+    said = python(code).stdout.splitlines()
+    assert said == ["<Environment of garden> is not entered", "<Environment of garden> ()"]
+
+
+def test_what_was_loaded_before_comes_back_as_it_was(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "soil").mkdir(parents=True)
+    (site / "soil" / "__init__.py").write_text("V = 'installed'\n")
+    (site / "soil" / "more.py").write_text("")
+    code = """
+        import sys, remote_wheel
+        sys.path.append("site")
+        import soil, soil.more
+        mine = soil, soil.more
+        with remote_wheel.environment("bed"):
+            import bed, soil
+            print(bed.SOIL, soil.V, "soil.more" in sys.modules, sys.modules["soil"] is mine[0])
+        import soil
+        print((soil, sys.modules["soil.more"]) == mine, soil.more is mine[1], "bed" in sys.modules)
+    """
+    assert python(code).stdout.splitlines() == ["1.0 1.0 False False", "True True False"]
+
+
+@pytest.mark.parametrize("order", ["inner first", "outer first"])
+def test_two_versions_one_after_the_other(garden: LoopbackIndex, python: Python, order: str) -> None:
+    """Blocks that nest, and blocks that overlap as threads' and generators' may."""
+    code = f"""
+        import sys, remote_wheel
+        new, old = remote_wheel.environment("garden"), remote_wheel.environment("bed")
+        with new, old: pass
+        before = list(sys.path), sorted(sys.modules)
+        new.__enter__()
+        import garden, soil
+        newest = soil
+        old.__enter__()
+        import bed, soil
+        print(bed.SOIL, soil.V, garden.SOIL)
+        if {order!r} == "inner first":
+            old.__exit__(None, None, None)
+            import soil
+            print(soil is newest, "bed" in sys.modules, "garden" in sys.modules)
+            new.__exit__(None, None, None)
+        else:
+            new.__exit__(None, None, None)
+            import soil
+            print(soil is sys.modules["soil"], "bed" in sys.modules, "garden" in sys.modules, soil.V)
+            old.__exit__(None, None, None)
+        print((list(sys.path), sorted(sys.modules)) == before)
+    """
+    middle = "True False True" if order == "inner first" else "True True False 1.0"
+    assert python(code).stdout.splitlines() == ["1.0 1.0 2.0", middle, "True"]
+
+
+def test_what_was_loaded_before_two_that_overlap(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "soil.py").write_text("V = 'installed'\n")
+    code = """
+        import sys, remote_wheel
+        sys.path.append("site")
+        import soil
+        mine = soil
+        new, old = remote_wheel.environment("garden"), remote_wheel.environment("bed")
+        new.__enter__()
+        if "loaded" in sys.argv:
+            import garden
+        old.__enter__()
+        import bed
+        new.__exit__(None, None, None)
+        import soil
+        print(soil.V)
+        old.__exit__(None, None, None)
+        import soil
+        print(soil is mine)
+    """
+    assert python(code).stdout.split() == ["1.0", "True"]
+    assert python(code, "loaded").stdout.split() == ["1.0", "True"]
+
+
+def test_a_lock_and_what_is_added_to_it(garden: LoopbackIndex, python: Python, remote_wheel: Python) -> None:
+    remote_wheel("lock", "soil<2", "-o", "pylock.toml")
+    code = """
+        import remote_wheel
+        with remote_wheel.environment(lock="pylock.toml") as env:
+            print(env.import_module("soil").V, [str(pin) for pin in env.plan.pins])
+        env = remote_wheel.environment("garden", lock="pylock.toml")
+        print([str(pin) for pin in env.plan.pins])
+        with env:
+            print(env.import_module("garden").SOIL)
+        try:
+            with remote_wheel.environment("soil>=2", lock="pylock.toml"):
+                pass
+        except remote_wheel.errors.ResolutionError as error:
+            print(error)
+        import sys
+        print("soil" in sys.modules, any("images" in entry for entry in sys.path))
+    """
+    said = python(code).stdout.splitlines()
+    assert said[:3] == ["1.0 ['soil 1.0']", "['soil 1.0', 'garden 1.0']", "1.0"]
+    assert "soil>=2" in said[3]
+    assert said[4] == "False False"
+
+
+def test_children_have_exactly_this_environment(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "show.py").write_text(
+        "import sys, importlib.util\nimport bed\nprint(bed.SOIL, sys.argv, importlib.util.find_spec('garden'))\n"
+    )
+    code = """
+        import remote_wheel
+        with remote_wheel.environment("garden"):
+            env = remote_wheel.environment("bed")
+            done = env.run(["show.py", "one"], capture_output=True, text=True)
+            print(done.returncode, done.stdout + done.stderr, end="")
+            with env:
+                print(env.run(["-c", "import bed; raise SystemExit(7)"]).returncode)
+    """
+    assert python(code).stdout.splitlines() == ["0 1.0 ['show.py', 'one'] None", "7"]
+    before = len(garden.requests)
+    python(code)
+    assert len(garden.requests) == before
+
+
+def test_as_a_decorator_and_with_await(garden: LoopbackIndex, python: Python) -> None:
+    code = """
+        import asyncio, sys, remote_wheel
+
+        @remote_wheel.environment("garden")
+        def grow(times):
+            "Doc."
+            import garden
+            return garden.SOIL * times
+
+        @remote_wheel.environment("bed")
+        async def dig():
+            import bed
+            await asyncio.sleep(0)
+            return bed.SOIL
+
+        async def main():
+            async with remote_wheel.environment("garden") as env:
+                first = env.import_module("garden").SOIL
+            return first, await dig()
+
+        print(grow(2), grow.__doc__, asyncio.run(main()), "soil" in sys.modules)
+    """
+    assert python(code).stdout.strip() == "2.02.0 Doc. ('2.0', '1.0') False"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("environment()", "UsageError: an environment of nothing"),
+        ("environment('nothing-like-it').plan", "ProjectNotFound: "),
+        ("environment(lock='none.toml').plan", "InvalidLock: the lock file none.toml can't be used: No such file"),
+        ("environment('soil', frozzen=True)", "TypeError: unexpected option 'frozzen'"),
+    ],
+)
+def test_bad_input(garden: LoopbackIndex, python: Python, call: str, message: str) -> None:
+    code = f"""
+        import remote_wheel
+        try:
+            remote_wheel.{call}
+        except Exception as error:
+            print(f"{{type(error).__name__}}: {{error}}")
+    """
+    assert python(code).stdout.startswith(message)
