@@ -4,10 +4,13 @@ So that every tool of a benchmark sees the same real index, over the same link, 
 """
 
 import hashlib
+import io
 import json
 import os
+import re
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +52,8 @@ class Mirror:
             key = hashlib.sha256(file["url"].encode()).hexdigest()[:16]
             self._urls[key] = file["url"]
             file["url"] = f"http://127.0.0.1:{self.port}/files/{key}/{file['filename']}"
+            if file["filename"].endswith(".whl"):  # PEP 658, as PyPI has it, whether or not the mirrored index does
+                file["core-metadata"] = True
         return json.dumps(page).encode()
 
     def file(self, key: str, name: str) -> bytes | None:
@@ -56,7 +61,18 @@ class Mirror:
         url = self._urls.get(key)
         if url is None:
             return None
-        return self._kept(f"file-{key}-{name[-80:]}", f"{url}.metadata" if name.endswith(".metadata") else url, {})
+        wheel_name = name.removesuffix(".metadata")
+        if name == wheel_name:
+            return self._kept(f"file-{key}-{name[-80:]}", url, {})
+        path = self.folder / f"metadata-{key}"
+        if not path.exists():
+            wheel = self._kept(f"file-{key}-{wheel_name[-80:]}", url, {})
+            if wheel is None:
+                return None
+            with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+                (member,) = (each for each in archive.namelist() if re.fullmatch(r"[^/]+.dist-info/METADATA", each))
+                self._write(path, archive.read(member))
+        return path.read_bytes()
 
     def _kept(self, name: str, url: str, headers: dict[str, str]) -> bytes | None:
         path = self.folder / name
@@ -64,10 +80,13 @@ class Mirror:
             answer = self._session.get(url, headers=headers, timeout=60)
             if answer.status_code not in (200, 404):
                 answer.raise_for_status()
-            staging = path.with_suffix(f".{threading.get_ident()}")
-            staging.write_bytes(answer.content if answer.status_code == 200 else b"")
-            os.replace(staging, path)
+            self._write(path, answer.content if answer.status_code == 200 else b"")
         return path.read_bytes() or None
+
+    def _write(self, path: Path, data: bytes) -> None:
+        staging = path.with_suffix(f".{threading.get_ident()}")
+        staging.write_bytes(data)
+        os.replace(staging, path)
 
 
 class _Handler(BaseHTTPRequestHandler):

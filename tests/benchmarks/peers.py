@@ -6,6 +6,7 @@ import sys
 import time
 import venv
 from pathlib import Path
+from typing import NamedTuple
 
 _FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "PYTHON", "VIRTUAL_ENV")
 
@@ -26,11 +27,19 @@ def install(folder: Path, *requirements: str) -> Path:
     return programs
 
 
-def timed(command: list[str], environ: dict[str, str], cwd: Path, limit_s: float = 300) -> tuple[float, str]:
-    """Run *command*; return how long it took in seconds and what it printed. A failure ends the benchmark."""
+class Timed(NamedTuple):
+    """A program's run: how long it took, and what it wrote."""
+
+    took_s: float
+    stdout: str
+    stderr: str
+
+
+def timed(command: list[str], environ: dict[str, str], cwd: Path, limit_s: float = 300) -> Timed:
+    """Run *command*. A failure ends the benchmark."""
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=cwd, timeout=limit_s)
     took = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return took, done.stdout
+    return Timed(took, done.stdout, done.stderr)

@@ -1,7 +1,6 @@
 """The resolver's catalogue over real indexes: listings and metadata, cached, fetched in parallel, asked for early."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
@@ -64,7 +63,6 @@ class IndexCatalog:
         self._archives, self._pool, self._progress = archives, pool, progress
         self.pages = pages
         self._metadata: dict[Release, Future[CoreMetadata]] = {}
-        self._lock = threading.Lock()
         self._looked_at = 0
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
 
@@ -72,7 +70,10 @@ class IndexCatalog:
 
     def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
         """Return the projects' listings, their pages fetched at once."""
-        found = list(self._pool.map(self.pages.listing, projects))
+        at_hand = [self.pages.listing_at_hand(project) for project in projects]
+        missing = [project for project, listing in zip(projects, at_hand, strict=True) if listing is None]
+        fetched = iter(self._pool.map(self.pages.listing, missing) if missing else ())
+        found = [listing or next(fetched) for listing in at_hand]
         self._looked_at += len(found)
         self._progress.resolving(self._looked_at)
         return found
@@ -91,29 +92,43 @@ class IndexCatalog:
         self._future(release)
 
     def _future(self, release: Release) -> "Future[CoreMetadata]":
-        with self._lock:
-            if release not in self._metadata:
-                self._metadata[release] = self._pool.submit(self._load_metadata, release)
-            return self._metadata[release]
+        future = self._metadata.get(release)
+        if future is None:
+            try:
+                noted = self._noted_metadata(release)
+            except InvalidMetadata as error:
+                future = Future()
+                future.set_exception(error)
+            else:
+                if noted:
+                    future = Future()
+                    future.set_result(noted)
+                else:
+                    future = self._pool.submit(self._fetched_metadata, release)
+            self._metadata[release] = future
+        return future
 
     # --- metadata ----------------------------------------------------------------------------------------------
 
-    def _load_metadata(self, release: Release) -> CoreMetadata:
-        file = release.file
-        if file is None or release.metadata:
-            raise InvalidMetadata(subject=str(release), reason="its metadata is known already (a bug)")
-        # By its own digest, else by where it was: what one index says of a wheel must not reach another's.
-        stated = file.metadata_digests.get("sha256")
-        place = f"sha256 {stated}" if stated else f"{file.url} {file.digests.get('sha256', '')}"
-        key = f"{METADATA_FORMAT} {place}"
-        may_be_old = not stated and (self._settings.refresh or not file.digests)
-        noted = None if may_be_old and not self._settings.offline else self._store.read_note("metadata", key)
-        if noted is None:
-            if self._settings.offline and not file.url.startswith("file:"):
-                way = f"remote-wheel prefetch '{release.project}=={release.version}'"
-                raise NotCached(what=f"the metadata of {release}", way=way)
-            noted = _noted(self._fetch_metadata(file), file.filename)
-            self._store.write_note("metadata", key, noted)
+    def _noted_metadata(self, release: Release) -> CoreMetadata | None:
+        """Return what the store has of the release's metadata, None where it has nothing that may be used."""
+        file = _file_of(release)
+        is_unsure = not file.metadata_digests.get("sha256") and (self._settings.refresh or not file.digests)
+        if is_unsure and not self._settings.offline:
+            return None
+        noted = self._store.read_note("metadata", _key_of(file))
+        return self._read_noted(release, file, noted) if noted else None
+
+    def _fetched_metadata(self, release: Release) -> CoreMetadata:
+        file = _file_of(release)
+        if self._settings.offline and not file.url.startswith("file:"):
+            way = f"remote-wheel prefetch '{release.project}=={release.version}'"
+            raise NotCached(what=f"the metadata of {release}", way=way)
+        noted = _noted(self._fetch_metadata(file), file.filename)
+        self._store.write_note("metadata", _key_of(file), noted)
+        return self._read_noted(release, file, noted)
+
+    def _read_noted(self, release: Release, file: IndexFile, noted: bytes) -> CoreMetadata:
         digest, _, data = noted.partition(b"\n")
         self.planned_metadata[file.url] = digest.decode()
         is_read, data = data[:1] == _READ, data[1:]
@@ -164,6 +179,22 @@ class IndexCatalog:
 
     def _received(self, file: IndexFile) -> Callable[[int], None]:
         return lambda received: self._progress.downloading(file.filename, received, file.size_bytes)
+
+
+def _file_of(release: Release) -> IndexFile:
+    if release.file is None or release.metadata:
+        raise InvalidMetadata(subject=str(release), reason="its metadata is known already (a bug)")
+    return release.file
+
+
+def _key_of(file: IndexFile) -> str:
+    """Return the metadata's key: its own digest, else where it was.
+
+    What one index says of a wheel must not reach another's.
+    """
+    stated = file.metadata_digests.get("sha256")
+    place = f"sha256 {stated}" if stated else f"{file.url} {file.digests.get('sha256', '')}"
+    return f"{METADATA_FORMAT} {place}"
 
 
 def _noted(raw: bytes, subject: str) -> bytes:

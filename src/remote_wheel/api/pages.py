@@ -68,8 +68,9 @@ class Pages:
         """Return the project's listing, of which an installed version is part. Raises FetchError, InvalidIndexPage."""
         if project in self._direct:
             return self._direct[project]
-        installed = self._find_installed(project) if self._settings.prefer_installed else None
-        left_out_by = self._filters(project)
+        if packed := self.listing_at_hand(project):
+            return packed
+        installed, left_out_by = self._find_installed(project), self._filters(project)
         if self._installed_only:
             listing = Listing.empty(project)
         else:
@@ -83,7 +84,29 @@ class Pages:
             listing = listing.with_installed(installed)
         return listing
 
+    def listing_at_hand(self, project: NormalizedName) -> Listing | None:
+        """Return the listing where it takes no network and no page to be read; None where it may take either."""
+        if project in self._direct:
+            return self._direct[project]
+        index = next(iter(self._indexes.of(project)), None)
+        may_be_packed = index and index.url.startswith("http") and not self._indexes.links
+        if self._installed_only or index is None or not may_be_packed or not self._is_plain(self._filters(project)):
+            return None
+        kept = self._fresh(_page_url(index, project))
+        packed = kept and self._store.read_note("listings", self._listing_key(project, kept.answer, index.shown))
+        if not kept or not packed or not self._noted(kept):
+            return None
+        listing = unpack_listing(packed, project, index.shown, (index.shown,))
+        installed = self._find_installed(project)
+        return listing.with_installed(installed) if installed else listing
+
+    def _is_plain(self, left_out_by: Filter) -> bool:
+        """Whether a listing is what its page and the target make of it, and nothing that the user said."""
+        return self._settings.index_strategy == "first-index" and left_out_by == NOTHING_LEFT_OUT
+
     def _find_installed(self, project: NormalizedName) -> Installed | None:
+        if not self._settings.prefer_installed:
+            return None
         from remote_wheel.api.installed import find_installed  # much to import, for nothing in a closed world
 
         return find_installed(project, self._search_path)
@@ -93,8 +116,7 @@ class Pages:
         pages = self._linked_pages(project)
         searched: list[str] = []
         page: Page | None
-        may_be_packed = self._settings.index_strategy == "first-index" and left_out_by == NOTHING_LEFT_OUT
-        key = ""
+        may_be_packed, key = self._is_plain(left_out_by), ""
         for index in self._indexes.of(project):
             searched.append(index.shown)
             if not index.url.startswith("http"):
@@ -171,14 +193,12 @@ class Pages:
 
     def _keep(self, project: NormalizedName, url: str, *, is_damaged: bool = False) -> _Kept | None:
         """Return the answer of *url* that holds now, from the store or the network; None where there is nothing."""
-        known = None if is_damaged else self._store.read_head("pages", url)
+        if not is_damaged and (fresh := self._fresh(url)):
+            return self._noted(fresh)
         if self._settings.offline:
-            if known is None:
-                what = f"the index page of {project}" if project else redact(url)
-                raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
-            return self._noted(_Kept(url, known))
-        if known and known.is_found and not self._settings.refresh and time.time() < self._expiry(known):
-            return self._noted(_Kept(url, known))
+            what = f"the index page of {project}" if project else redact(url)
+            raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
+        known = None if is_damaged else self._store.read_head("pages", url)
         headers = {"Accept": ACCEPT}
         if known and known.etag:
             headers["If-None-Match"] = known.etag
@@ -193,6 +213,14 @@ class Pages:
             "pages", url, answer.body, answer.headers, redact(answer.url), is_found=answer.status != 404
         )
         return self._noted(_Kept(url, stored, answer.body))
+
+    def _fresh(self, url: str) -> _Kept | None:
+        """Return the store's answer of *url* if it still holds without asking again; offline, whatever there is."""
+        known = self._store.read_head("pages", url)
+        if known is None:
+            return None
+        is_fresh = known.is_found and not self._settings.refresh and time.time() < self._expiry(known)
+        return _Kept(url, known) if is_fresh or self._settings.offline else None
 
     def _noted(self, kept: _Kept) -> _Kept | None:
         with self._lock:
