@@ -15,7 +15,8 @@ from remote_wheel.spec.metadata import CoreMetadata, Dependency
 
 TARGET = Target(
     python=Version("3.12.1"),
-    tag_ranks={Tag("cp312", "cp312", "linux_x86_64"): 0, Tag("py3", "none", "any"): 1},
+    key="a Linux machine",
+    make_tags=lambda: (Tag("cp312", "cp312", "linux_x86_64"), Tag("py3", "none", "any")),
     environment={
         "python_full_version": "3.12.1",
         "python_version": "3.12",

@@ -60,7 +60,7 @@ class Pages:
         self._links = tuple(map(redact, indexes.links))
         self._linked: dict[NormalizedName, list[Page]] | None = None
         self._lock, self._link_lock = threading.Lock(), threading.Lock()
-        self._target_key = f"{FORMAT} {target.python} {' '.join(map(str, target.tag_ranks))}"
+        self._target_key = f"{FORMAT} {target.key}"
         self.fresh_until_s = float("inf")
         self.watched: list[str] = []
 

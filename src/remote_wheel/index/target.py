@@ -1,14 +1,16 @@
 """The interpreter and platform a plan is for: this machine (the one place that asks it), or one that the user names."""
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from packaging.markers import default_environment
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, platform_tags, sys_tags
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import UsageError
@@ -31,13 +33,22 @@ _SHORT: Final = {
 _WINDOWS_MACHINES: Final = {"amd64": "AMD64", "arm64": "ARM64"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
-    """Python version, compatible tags from best to worst (PEP 425) and marker environment (PEP 508)."""
+    """Python version and marker environment (PEP 508); *make_tags* gives the compatible tags from best to worst.
+
+    There are a thousand, and only who reads a page needs them. Targets of the same `key` have the same ones.
+    """
 
     python: Version
-    tag_ranks: dict[Tag, int]
     environment: dict[str, str]
+    key: str
+    make_tags: Callable[[], Iterable[Tag]]
+
+    @cached_property
+    def tag_ranks(self) -> dict[Tag, int]:
+        """The compatible tags (PEP 425) with their ranks, 0 the best."""
+        return {tag: rank for rank, tag in enumerate(dict.fromkeys(self.make_tags()))}
 
     def admits_python(self, requires_python: str) -> bool:
         """Whether a ``Requires-Python`` is met; raises packaging's InvalidSpecifier where it is none."""
@@ -63,10 +74,12 @@ def admits_python(requires_python: str, python: Version) -> bool:
 def target_of_this_machine() -> Target:
     """Ask this interpreter and platform."""
     environment = {key: str(value) for key, value in default_environment().items()}
+    abi = f"{sys.version} {sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_config_var('Py_DEBUG')}"
     return Target(
         python=Version(environment["python_full_version"].rstrip("+")),
-        tag_ranks={tag: rank for rank, tag in enumerate(sys_tags())},
         environment=environment,
+        key=f"{abi} {' '.join(platform_tags())}",
+        make_tags=sys_tags,
     )
 
 
@@ -82,13 +95,17 @@ def target_elsewhere(here: Target, python_version: str = "", platform: str = "")
     else:
         platforms, facts = list(dict.fromkeys(tag.platform for tag in here.tag_ranks if tag.platform != "any")), {}
     release = (python.major, python.minor)
-    tags = [*cpython_tags(release, platforms=platforms)]
-    tags += compatible_tags(release, f"cp{release[0]}{release[1]}", platforms)
+
+    def make_tags() -> Iterator[Tag]:
+        yield from cpython_tags(release, platforms=platforms)
+        yield from compatible_tags(release, f"cp{release[0]}{release[1]}", platforms)
+
     version = {"python_version": f"{python.major}.{python.minor}", "python_full_version": str(python)}
     cpython = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
     return Target(
         python=python,
-        tag_ranks={tag: rank for rank, tag in enumerate(dict.fromkeys(tags))},
+        key=f"{python} {' '.join(platforms)}",
+        make_tags=make_tags,
         environment={**here.environment, **facts, **version, **cpython, "implementation_version": str(python)},
     )
 
