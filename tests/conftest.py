@@ -51,6 +51,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("REMOTE_WHEEL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("REMOTE_WHEEL_COMPILE", "before")  # nothing is under way behind a test's back
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ CASES = {
     "pandas": "pandas",
 }
 BUDGET = ("sympy", "django", "rich", "flask")  # the geometric mean of these is what the budgets are about
-NATIVE = ("sqlalchemy", "numpy", "pandas")  # zipimport can't have them
-WARM_ROUNDS, COLD_ROUNDS = 15, 5
+NOT_ZIPPED = ("flask", "sqlalchemy", "numpy", "pandas")  # native code, or packages without __init__
+WARM_ROUNDS, COLD_ROUNDS, COLD_REST_S = 15, 5, 3.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -55,7 +55,7 @@ class Bench:
             "REMOTE_WHEEL_PREFER_INSTALLED": "0",
             "UV_DEFAULT_INDEX": mirror.url,
             "UV_CACHE_DIR": str(self.work / "uv-cache"),
-            "UV_PYTHON": sys.executable,
+            "UV_PYTHON": str(_fresh_venv(folder / "bare", [])),  # another may have what is asked for already
             "UV_NO_PROGRESS": "1",
         }
 
@@ -82,22 +82,28 @@ class Bench:
             "uv": [str(self.uv), "run", "--offline", "--no-project", "--with", project, "-q", "python", "-c",
                    f"import {module}"],
         }  # fmt: skip
-        if project not in NATIVE:
+        if project not in NOT_ZIPPED:
             path = f"import sys; sys.path[:0] = {self.wheels(project, python)!r}; import {module}"
             commands["zipimport"] = [str(self.own), "-c", path]
         return commands
 
-    def once(self, command: list[str]) -> tuple[float, int]:
-        """Run *command*; return seconds and KiB. A failure ends the benchmark."""
+    def once(self, command: list[str]) -> float:
+        """Run *command*; return how many seconds it took. A failure ends the benchmark."""
         with open(self.work / "said", "wb") as said:
             actions = [(os.POSIX_SPAWN_DUP2, said.fileno(), 1), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)]
             started = time.perf_counter()
             pid = os.posix_spawn(command[0], command, self.environ, file_actions=actions)
-            _, status, usage = os.wait4(pid, 0)
+            _, status = os.waitpid(pid, 0)
             took = time.perf_counter() - started
         if status:
             sys.exit(f"{' '.join(command)[:300]} failed:\n{(self.work / 'said').read_text()[-2000:]}")
-        return took, usage.ru_maxrss
+        return took
+
+    def memory_kib(self, command: list[str]) -> int:
+        """Run *command*, an interpreter's ``-c``, and return the largest resident set that it had."""
+        peak = "; print('VmHWM', [line.split()[1] for line in open('/proc/self/status') if line[:6] == 'VmHWM:'][0])"
+        self.once([*command[:-1], command[-1] + peak])
+        return int((self.work / "said").read_text().rpartition("VmHWM ")[2])
 
 
 def _fresh_venv(folder: Path, arguments: list[str], *, is_kept: bool = False) -> Path:
@@ -106,8 +112,15 @@ def _fresh_venv(folder: Path, arguments: list[str], *, is_kept: bool = False) ->
         return python
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
+    if not arguments:
+        return python
     environ = peers.environment(folder)
-    subprocess.run([str(python), "-m", "pip", "install", "-q", *arguments], check=True, env=environ, cwd=folder)
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments],
+        check=True,
+        env=environ,
+        cwd=folder,
+    )
     return python
 
 
@@ -131,18 +144,18 @@ def _measure(bench: Bench, project: str, module: str) -> Result:
     for each in range(COLD_ROUNDS + 1):  # the first round fills the mirror
         for tool, (command, cache) in cold.items():
             shutil.rmtree(bench.work / cache, ignore_errors=True)
-            took, _ = bench.once(command)
+            took = bench.once(command)
             times[tool] += [took] if each else []
+            time.sleep(COLD_REST_S)  # ours compiles behind the answer
     result.cold_s = {tool: round(statistics.median(each), 3) for tool, each in times.items()}
-    times, sizes = {tool: [] for tool in commands}, dict[str, list[int]]((tool, []) for tool in commands)
+    times = {tool: [] for tool in commands}
     for each in range(WARM_ROUNDS + 2):
         for tool, command in commands.items():
-            took, size = bench.once(command)
+            took = bench.once(command)
             if each >= 2:  # the first two fill caches, ours and the disk's
                 times[tool].append(took)
-                sizes[tool].append(size)
     result.warm_s = {tool: round(statistics.median(each), 4) for tool, each in times.items()}
-    result.memory_kib = {tool: int(statistics.median(each)) for tool, each in sizes.items()}
+    result.memory_kib = {tool: bench.memory_kib(commands[tool]) for tool in ("installed", "require")}
     return result
 
 

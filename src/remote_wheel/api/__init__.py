@@ -336,7 +336,7 @@ def boot_record(
                     is_damaged = True
     from remote_wheel.api.cold import ask
 
-    request = request_of(action, subjects, options, cache, keys[-1], preferred)
+    request = {**request_of(action, subjects, options, cache, keys[-1], preferred), "may_be_lean": True}
     for is_rebuilt in (is_damaged, True):
         answer = ask({**request, "rebuild": is_rebuilt})
         record = boot.read_record(boot.record_path(cache, keys[-1]))

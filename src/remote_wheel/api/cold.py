@@ -50,6 +50,11 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
 
 def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
     """Carry out *request* in this process, and close *progress*. Raises RemoteWheelError, of a bug HelperFailed."""
+    return carry_out_lean({**request, "may_be_lean": False}, progress)[0]
+
+
+def carry_out_lean(request: "Mapping[str, Any]", progress: "Progress") -> "tuple[dict[str, Any], Callable[[], None]]":
+    """Do as carry_out does, and return beside the answer what is to be called when nobody waits any more."""
     from remote_wheel.api import pipeline
     from remote_wheel.api.request import Request
 
@@ -59,7 +64,7 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         "preferred": tuple((name, version) for name, version in request["preferred"]),
     }
     try:
-        return pipeline.run(Request(**{**request, **lists}), progress)
+        return pipeline.run_lean(Request(**{**request, **lists}), progress)
     except RemoteWheelError:
         raise
     except Exception as error:

@@ -6,11 +6,11 @@ Runs in the helper process by default, in the caller's where there can be none; 
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import NormalizedName
 
@@ -31,6 +31,9 @@ from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings
 from remote_wheel.spec.source import without_secrets
 from remote_wheel.store.cache import Store
+
+if TYPE_CHECKING:
+    from remote_wheel.api.records import Recorder
 from remote_wheel.verify.wheel import Verified
 
 
@@ -39,7 +42,13 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
 
     With a lock folder, {"lock": …} is the text of the lock file. Raises RemoteWheelError.
     """
-    return _Run(request, progress).carry_out()
+    return run_lean(request, progress)[0]
+
+
+def run_lean(request: Request, progress: Progress) -> tuple[dict[str, Any], Callable[[], None]]:
+    """Do as run does, and return beside the answer what is to be called when nobody waits any more."""
+    run = _Run(request, progress)
+    return run.carry_out(), run.finish
 
 
 class _Run:
@@ -67,6 +76,7 @@ class _Run:
         preferred = {NormalizedName(name): version for name, version in request.preferred}
         self._wishes = self._inputs.wishes(settings, self._target, preferred)
         self._planner = Planner(settings, self._archives, self._target, self._catalog, self._wishes)
+        self._recorder: Recorder | None = None
 
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
@@ -86,15 +96,30 @@ class _Run:
                 self._store.write_record(self._request.key, boot.dump_record(made))
         return {"plan": json.loads(made["plan"])}
 
+    def finish(self) -> None:
+        """Make whole what was made lean, and have the record say so; another that was written since stays."""
+        if self._recorder is None:
+            return
+        path = boot.record_path(self._request.cache, self._request.key)
+        lean = boot.read_record(path)
+        if lean is None or not lean["is_lean"]:
+            return
+        whole = self._recorder.finish(lean, self._fresh_until_s)
+        with self._store.lock(f"record {self._request.key}"):
+            if boot.read_record(path) == lean:
+                self._store.write_record(self._request.key, boot.dump_record(whole))
+
     def _record(self) -> dict[str, Any]:
         """Make the plan, prepare what it mounts, and return the boot record."""
         from remote_wheel.api.records import Recorder  # compiling and verifying: much to import
 
         plan = self._plan()
-        recorder = Recorder(
+        self._recorder = Recorder(
             self._request, self._settings, self._store, self._progress, planner=self._planner, fetch=self._fetch
         )
-        return recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._inputs.files)
+        return self._recorder.record(
+            plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._inputs.files
+        )
 
     @property
     def _fresh_until_s(self) -> float:

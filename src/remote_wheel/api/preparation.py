@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -20,18 +21,31 @@ from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 1  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 2  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 
 
 class Preparation:
-    """Makes what mounting needs, for one interpreter and optimisation level."""
+    """Makes what mounting needs, for one interpreter and optimisation level.
+
+    If it *may_be_lean*, an image that is not there is made without its code: imports compile what they need. `finish`
+    makes these whole, for the next time.
+    """
 
     def __init__(
-        self, settings: Settings, store: Store, progress: Progress, *, optimize: int, rebuild: bool = False
+        self,
+        settings: Settings,
+        store: Store,
+        progress: Progress,
+        *,
+        optimize: int,
+        rebuild: bool = False,
+        may_be_lean: bool = False,
     ) -> None:
         self._is_rebuilt, self._rebuilt = rebuild, set[str]()
+        self._may_be_lean = may_be_lean
+        self._unfinished: list[tuple[str, str, Callable[[], Verified]]] = []  # key, choice, its archive
         self._store, self._progress, self._optimize = store, progress, optimize
         self._interpreter = f"{sys.implementation.cache_tag}-{optimize}"
         self._unpack, self._in_memory = _names(settings.unpack), _names(settings.in_memory)
@@ -53,7 +67,7 @@ class Preparation:
         is called if something must be made, or if what was made is not what was planned, for the error that says so.
         """
         choice = self._choice(name)
-        facts = self._facts(f"{sha256}{choice}{variant}") if sha256 else None
+        facts = self._known(f"{sha256}{choice}{variant}") if sha256 else None
         if facts and (
             (facts["name"], facts["version"]) != (name, version)
             or planned_metadata not in (None, facts["metadata_sha256"])
@@ -64,11 +78,33 @@ class Preparation:
             sha256 = archive.sha256
             key = f"{sha256}{choice}{variant}"
             with self._store.lock(f"image {self._interpreter} {key}"):
-                facts = self._facts(key) or self._make(archive, key, choice)
+                facts = self._known(key) or self._make(archive, key, choice, is_lean=self._may_be_lean)
         key = f"{sha256}{choice}{variant}"
-        image = str(self._store.image_path(key, self._interpreter))
+        if facts["is_lean"]:
+            self._unfinished.append((key, choice, verified))
+        image = str(self._image_path(key, is_lean=facts["is_lean"]))
         root = str(self._store.tree_path(key)) if facts["reasons"] else image
         return {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
+
+    def finish(self) -> dict[str, str]:
+        """Make the lean images whole; return the path of each whole one by the lean one's."""
+        paths = {}
+        for key, choice, verified in self._unfinished:
+            with self._store.lock(f"image {self._interpreter} {key}"):
+                if self._facts(key, is_lean=False) is None:
+                    self._make(verified(), key, choice, is_lean=False)
+            lean, whole = (str(self._image_path(key, is_lean=is_lean)) for is_lean in (True, False))
+            paths[lean] = whole
+        self._unfinished.clear()
+        return paths
+
+    def _image_path(self, key: str, *, is_lean: bool) -> Path:
+        return self._store.image_path(f"{key}-lean" if is_lean else key, self._interpreter)
+
+    def _known(self, key: str) -> dict[str, Any] | None:
+        """Return what is noted of an archive: of its whole image or, if that may be, of its lean one."""
+        facts = self._facts(key, is_lean=False)
+        return self._facts(key, is_lean=True) if facts is None and self._may_be_lean else facts
 
     def _choice(self, name: str) -> str:
         """Return what the user chose for *name*, fit for a key; a name counts more than all."""
@@ -77,12 +113,12 @@ class Preparation:
                 return choice
         return _UNPACKED if _ALL in self._unpack else _IN_MEMORY_IF_IT_CAN if _ALL in self._in_memory else ""
 
-    def _facts(self, key: str) -> dict[str, Any] | None:
-        """Return what is noted of an archive whose image (and tree, where it needs one) is there and whole."""
-        path = self._store.image_path(key, self._interpreter)
+    def _facts(self, key: str, *, is_lean: bool) -> dict[str, Any] | None:
+        """Return what is noted of an archive whose image (and tree, where it needs one) is there and undamaged."""
+        path = self._image_path(key, is_lean=is_lean)
         facts = self._store.read_facts(path)
-        if self._is_rebuilt and key not in self._rebuilt:
-            self._rebuilt.add(key)
+        if self._is_rebuilt and path.name not in self._rebuilt:
+            self._rebuilt.add(path.name)
             self._store.discard(path, key)
             return None
         if facts is None or facts.get("format") != _FORMAT or (facts["reasons"] and not self._store.is_tree_whole(key)):
@@ -92,16 +128,17 @@ class Preparation:
         except (OSError, DamagedImage):
             return None
 
-    def _make(self, verified: Verified, key: str, choice: str) -> dict[str, Any]:
+    def _make(self, verified: Verified, key: str, choice: str, *, is_lean: bool) -> dict[str, Any]:
         self._progress.preparing(verified.filename)
-        compiled = _override(compile_modules(verified, optimize=self._optimize), choice)
-        path = self._store.image_path(key, self._interpreter)
+        compiled = _override(compile_modules(verified, optimize=self._optimize, is_lean=is_lean), choice)
+        path = self._image_path(key, is_lean=is_lean)
         root = self._store.unpack(key, _unpackable(verified)) if compiled.reasons else path
         with self._store.new_image(path) as file:
             write_image(compiled, file, str(root))
         metadata, table = verified.metadata, compiled.table
         facts = {
             "format": _FORMAT,
+            "is_lean": is_lean,
             "name": metadata.name if metadata else "",
             "version": str(metadata.version) if metadata else "",
             "filename": verified.filename,

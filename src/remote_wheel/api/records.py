@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from packaging.utils import NormalizedName
 
@@ -20,6 +21,8 @@ from remote_wheel.spec.source import Source, redact
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
+_LEAN_S: Final = 60.0
+
 
 class Recorder:
     """Makes the boot record of one request. *fetch* gets the wheel of a pin that no source stands behind."""
@@ -34,7 +37,14 @@ class Recorder:
         planner: Planner,
         fetch: Callable[[Pin], Verified],
     ) -> None:
-        self._preparation = Preparation(settings, store, progress, optimize=request.optimize, rebuild=request.rebuild)
+        self._preparation = Preparation(
+            settings,
+            store,
+            progress,
+            optimize=request.optimize,
+            rebuild=request.rebuild,
+            may_be_lean=request.may_be_lean,
+        )
         self._threads = settings.limits.parallel_requests
         self._planner, self._fetch = planner, fetch
 
@@ -46,9 +56,12 @@ class Recorder:
         watched = [path for entry in entries.values() for path in dict.fromkeys((entry["image"], entry["root"]))]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
         watched += (*self._planner.local_files, *files)
+        is_lean = any(entry["is_lean"] for entry in entries.values())
         named = [next(pin for pin in plan.pins if pin.key == key) for key in self._planner.subjects]
         return {
-            "fresh_until_s": fresh_until_s,
+            # Who finishes it may die of it, so that what is lean is looked at again soon.
+            "fresh_until_s": min(fresh_until_s, time.time() + _LEAN_S) if is_lean else fresh_until_s,
+            "is_lean": is_lean,
             "files": boot.tokens_of(watched),
             "mounts": list(entries.values()),
             "subjects": [
@@ -57,6 +70,19 @@ class Recorder:
             "scripts": _scripts(plan, entries),
             "plan": json.dumps(plan_to_json(shown)),
         }
+
+    def finish(self, record: Mapping[str, Any], fresh_until_s: float) -> dict[str, Any]:
+        """Make the lean images of *record* whole and return the record that has these."""
+        whole = self._preparation.finish()
+        mounts = []
+        for entry in record["mounts"]:
+            image = whole.get(entry["image"], entry["image"])
+            root = image if entry["root"] == entry["image"] else entry["root"]
+            mounts.append({**entry, "image": image, "root": root, "is_lean": False})
+        paths = [whole.get(path, path) for path, _ in record["files"]]
+        tokens = dict(record["files"])
+        files = [(path, tokens[path] if path in tokens else boot.file_token(path)) for path in paths]
+        return {**record, "fresh_until_s": fresh_until_s, "is_lean": False, "mounts": mounts, "files": files}
 
     def _prepare(self, pin: Pin) -> dict[str, Any]:
         """Return the boot record's entry of *pin*."""

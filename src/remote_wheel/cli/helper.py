@@ -1,10 +1,13 @@
 """The helper process: one request as JSON on stdin, one answer as JSON on stdout, progress on stderr."""
 
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from remote_wheel.api.cold import MARK, carry_out
+from remote_wheel.api.cold import MARK, carry_out_lean
 from remote_wheel.cli.output import make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
@@ -13,12 +16,32 @@ def serve() -> int:
     """Carry out the request on stdin; errors go back as name and facts."""
     answer = take_stdout()
     result: dict[str, Any]
+    finish: Callable[[], None] | None = None
     try:
-        result = carry_out(json.load(sys.stdin), make_progress())
+        request = json.load(sys.stdin)
+        if not hasattr(os, "fork") or os.environ.get("REMOTE_WHEEL_COMPILE") == "before":
+            request["may_be_lean"] = False
+        result, finish = carry_out_lean(request, make_progress())
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}
     except KeyboardInterrupt:
         return 130
     with answer:
         answer.write(MARK + json.dumps(result).encode())
+    if finish and request["may_be_lean"]:
+        _leave_to_child(finish)
     return 0
+
+
+def _leave_to_child(finish: Callable[[], None]) -> None:
+    """Have a process of its own do *finish*, while this one ends: who asked waits for no more than the answer."""
+    if os.fork():
+        return
+    os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
+    os.nice(5)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    with contextlib.suppress(Exception):  # what it could not do stays lean, and is tried again
+        finish()
+    os._exit(0)

@@ -23,7 +23,7 @@ _INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"
 _ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
 _OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  # options that may name files
 # They say where to look and how fresh an answer must be, not what the answer is.
-_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children"))
+_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children", "compile"))
 
 
 def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from remote_wheel.mounts.image import MODULE, PACKAGE, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
-from remote_wheel.prepare.scan import Scan
+from remote_wheel.prepare.scan import Scan, may_tell
 from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ class Compiled:
     native: str = ""
 
 
-def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
+def compile_modules(verified: Verified, *, optimize: int, is_lean: bool = False) -> Compiled:
     """Compile every module for *optimize* (as `compile` takes it) and scan what the code needs.
 
-    A file that does not compile (a template, Python 2) is left to raise its error when somebody imports it.
+    A file that does not compile (a template, Python 2) is left to raise its error when somebody imports it. If it
+    *is_lean*, only what the scan has to see is compiled, and the rest when it is imported: that is most of the time.
     """
     table, scan = find_modules(verified.files), Scan()
     codes: dict[str, CodeType] = {}
@@ -50,7 +51,7 @@ def compile_modules(verified: Verified, *, optimize: int) -> Compiled:
         scan.add_path(path)
         if path in sources:
             source = verified.read(path)
-            code = _compile(source, path, optimize)
+            code = None if is_lean and not may_tell(source) else _compile(source, path, optimize)
             if code:
                 codes[path] = code
             scan.add_module(path, source, code)

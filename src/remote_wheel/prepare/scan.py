@@ -32,6 +32,15 @@ _FILE_ACCESS: Final = frozenset(
 _RESOURCES: Final = frozenset(("importlib.resources", "importlib_resources", "get_data"))
 
 
+# Without any of these in its source, nothing that a module names matters; see Scan.add_module.
+_TELLING: Final = re.compile("|".join(sorted({*_PATHY, *_RESOURCES, "importlib", "__spec__"})).encode())
+
+
+def may_tell(source: bytes) -> bool:
+    """Whether what the code of *source* names can matter to Scan.add_module."""
+    return bool(_TELLING.search(source))
+
+
 @dataclass(slots=True)
 class Scan:
     """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must.

@@ -1,0 +1,115 @@
+"""The first import waits for no compiler: images start without code and are finished behind it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="where nothing forks, images are whole at once")
+
+
+@pytest.fixture
+def thing(index: LoopbackIndex, monkeypatch: pytest.MonkeyPatch) -> LoopbackIndex:
+    """A wheel that takes a while to compile; images are finished behind the answer, as users have it."""
+    monkeypatch.delenv("REMOTE_WHEEL_COMPILE")
+    much = "".join(f"def f{number}(a, b=1):\n    return [a + b for _ in range({number})]\n" for number in range(800))
+    files = {f"thing/big{number}.py": much for number in range(40)}
+    files |= {f"thing/m{number}.py": f"VALUE = {number}\n" for number in range(20)}
+    index.add("thing", "1", {"thing/__init__.py": "from thing.m7 import VALUE\n", **files})
+    index.cache_control = "max-age=600"
+    return index
+
+
+SHOW = """
+import remote_wheel
+thing = remote_wheel.require("thing")
+root = thing.__spec__.loader.root
+print(thing.VALUE, sum(bool(entry[2]) for entry in root.image.modules.values()))
+import thing.m3, inspect
+print(inspect.getsource(thing.m3).strip())
+"""
+
+
+def wait_for(path: Path, pattern: str) -> Path:
+    """Return the one file that *pattern* names, once it is there."""
+    for _ in range(400):
+        if found := list(path.glob(pattern)):
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError(f"{pattern} never came")
+
+
+def test_the_first_import_compiles_what_it_needs_and_the_next_finds_all(
+    thing: LoopbackIndex, python: Python, cache: Path
+) -> None:
+    first = python(SHOW).stdout.splitlines()
+    assert first == ["7 0", "VALUE = 3"]
+    images = cache / "v1" / "images"
+    wait_for(images, "*/*[0-9a-f].facts")
+    thing.requests.clear()
+    for _ in range(200):  # the record follows the image
+        second = python(SHOW).stdout.splitlines()
+        if second[0] != "7 0":
+            break
+        time.sleep(0.05)
+    assert second == ["7 61", "VALUE = 3"]
+    assert thing.requests == []
+
+
+def test_one_that_was_never_finished_is_finished_the_next_time(
+    thing: LoopbackIndex, python: Python, cache: Path
+) -> None:
+    """As after a kill: a lean record is believed for a minute."""
+    python(SHOW)
+    images = cache / "v1" / "images"
+    facts = wait_for(images, "*/*[0-9a-f].facts")
+    python(SHOW.replace('"thing")', '"thing", refresh=True)'))  # nothing is lean where whole images are
+    lean = next(images.glob("*/*-lean.zip"))
+    for _ in range(200):
+        if python(SHOW).stdout.startswith("7 61"):
+            break
+        time.sleep(0.05)
+    facts.with_suffix(".zip").unlink()
+    facts.unlink()
+    assert python(SHOW).stdout.splitlines()[0] == "7 0", "the lean image will do"
+    assert lean.exists()
+    wait_for(images, "*/*[0-9a-f].facts")
+
+
+@pytest.mark.parametrize("way", ["variable", "prefetch"])
+def test_who_wants_everything_compiled_first_gets_it(thing: LoopbackIndex, python: Python, way: str) -> None:
+    if way == "prefetch":
+        python("import remote_wheel; remote_wheel.prefetch('thing')")
+    environ = {"REMOTE_WHEEL_COMPILE": "before"} if way == "variable" else {}
+    assert python(SHOW, **environ).stdout.splitlines()[0] == "7 61"
+
+
+def test_nobody_waits_for_the_finish(thing: LoopbackIndex, python: Python) -> None:
+    """The child that finishes holds no stream of the caller's open, and is no child of the caller's."""
+    code = """
+        import os, subprocess, sys
+        code = "import remote_wheel; remote_wheel.require('thing')"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+        print(done.returncode, done.stderr)
+        import remote_wheel
+        remote_wheel.require("thing", refresh=True)
+        try:
+            print(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            print("no children")
+    """
+    assert python(code).stdout.splitlines() == ["0 b''", "no children"]
+
+
+def test_what_a_traceback_shows_is_the_same(thing: LoopbackIndex, python: Python) -> None:
+    thing.add("broken", "1", {"broken.py": "def fail():\n    raise KeyError('inside')\n"})
+    code = "import remote_wheel; remote_wheel.require('broken').fail()"
+    said = [python(code, expect=1, REMOTE_WHEEL_COMPILE=way).stderr for way in ("", "before")]
+    assert "    raise KeyError('inside')\n" in said[0]
+    assert [line for line in said[0].splitlines() if "File" not in line] == [
+        line for line in said[1].splitlines() if "File" not in line
+    ]
