@@ -219,3 +219,84 @@ def test_bad_input(garden: LoopbackIndex, python: Python, call: str, message: st
             print(f"{{type(error).__name__}}: {{error}}")
     """
     assert python(code).stdout.startswith(message)
+
+
+def test_overlapping_before_anything_is_imported(garden: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "site" / "soil").mkdir(parents=True)
+    (tmp_path / "site" / "soil" / "__init__.py").write_text("V = 'installed'\n")
+    (tmp_path / "site" / "soil" / "sub.py").write_text("V = 'installed'\n")
+    code = """
+        import sys, remote_wheel
+        sys.path.append("site")
+        import soil.sub
+        mine = soil, soil.sub
+        new, old = remote_wheel.environment("garden"), remote_wheel.environment("bed")
+        new.__enter__(), old.__enter__()
+        new.__exit__(None, None, None)
+        import soil.sub
+        print(soil.V, soil.sub.V)
+        old.__exit__(None, None, None)
+        import soil.sub
+        print((soil, soil.sub) == mine)
+    """
+    assert python(code).stdout.split() == ["1.0", "1.0", "True"]
+
+
+def test_modules_of_a_shared_namespace(garden: LoopbackIndex, python: Python) -> None:
+    for version in ("1.0", "2.0"):
+        garden.add("ns-a", version, {"ns/a.py": f"V = {version!r}\n"})
+    garden.add("ns-b", "1.0", {"ns/b.py": ""})
+    code = """
+        import remote_wheel
+        remote_wheel.require("ns-b", module="ns.b")
+        remote_wheel.require("ns-a==1.0", module="ns.a")
+        from ns import a as before
+        with remote_wheel.environment("ns-a==2.0"):
+            from ns import a
+            import ns.a
+            print(a.V, ns.a.V)
+        from ns import a
+        print(a is before, ns.a is before)
+    """
+    assert python(code).stdout.splitlines() == ["2.0 2.0", "True True"]
+
+
+def test_generators_and_what_can_not_be_decorated(garden: LoopbackIndex, python: Python) -> None:
+    code = """
+        import sys, remote_wheel
+        env = remote_wheel.environment("garden")
+
+        @env
+        def plots():
+            import garden
+            yield garden.SOIL
+            yield "garden" in sys.modules
+
+        async def rows():
+            yield 1
+
+        print(list(plots()), "garden" in sys.modules)
+        for wrong in (int, rows):
+            try:
+                env(wrong)
+            except TypeError as error:
+                print(str(error)[:25])
+        for call in (lambda: env.run("x.py"), lambda: env.run([]), lambda: env.__exit__(None, None, None)):
+            try:
+                call()
+            except (TypeError, remote_wheel.errors.UsageError) as error:
+                print(type(error).__name__)
+        print(env.run(["-c", "import os; print(os.environ.get('HOME'))"], env={}, capture_output=True).stdout)
+    """
+    assert python(code).stdout.splitlines() == [
+        "['2.0', True] False", "an environment decorates ", "an environment decorates ", "TypeError", "TypeError",
+        "UsageError", "b'None\\n'",
+    ]  # fmt: skip
+
+
+def test_a_lock_and_an_extra_of_what_it_has(garden: LoopbackIndex, python: Python, remote_wheel: Python) -> None:
+    garden.add("shed", "1.0", extras=["tools"], requires=["soil", "spade; extra == 'tools'"])
+    garden.add("spade", "1.0")
+    remote_wheel("lock", "shed", "-o", "pylock.toml")
+    code = "import remote_wheel; print(remote_wheel.environment('shed[tools]', lock='pylock.toml').plan.tree())"
+    assert "spade 1.0" in python(code).stdout

@@ -1,5 +1,6 @@
 """Where projects come from: several indexes, names, bindings, flat places, credentials, and who may be insecure."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -316,6 +317,73 @@ def test_an_answer_ages_with_the_pages_and_with_what_is_installed(
     (site / "app-0.5.dist-info").mkdir()
     (site / "app-0.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: app\nVersion: 0.5\n")
     assert "app-0.5.dist-info" in python(code).stdout
+
+
+def test_what_an_index_says_of_a_wheel_reaches_no_other(
+    index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving
+) -> None:
+    """A stated metadata hash that nothing was checked against must name nothing."""
+    index.add("app", "1.0")
+    other.add("app", "1.0", requires=["evil"])
+    other.add("evil", "1.0")
+    honest = index.json_page("app").decode()
+    digest = honest.partition('"core-metadata": {"sha256": "')[2][:64]
+    lying = other.json_page("app").decode()
+    other.json_of["app"] = lying.replace(lying.partition('"core-metadata": {"sha256": "')[2][:64], digest)
+    other.statuses["/files/app-1.0-py3-none-any.whl.metadata"] = 404
+    assert "DigestMismatch" in resolving("app", options=f"index_url={other.url!r}")
+    assert resolving("app") == "app==1.0"
+
+
+def test_what_decides_an_answer_is_in_its_key_or_watched(
+    index: LoopbackIndex, other: LoopbackIndex, python: Python, tmp_path: Path
+) -> None:
+    index.add("app", "1.0")
+    other.add("app", "2.0")
+    index.cache_control = other.cache_control = "max-age=600"
+    code = "import remote_wheel; print(remote_wheel.resolve('app', prefer_installed=False).pins[0])"
+    config = tmp_path / "config" / "pip" / "pip.conf"
+    config.parent.mkdir(parents=True)
+    environ = {"REMOTE_WHEEL_INDEX_URL": "", "PIP_CONFIG_FILE": "", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    config.write_text(f"[global]\nindex-url = {index.url}\n")
+    assert python(code, **environ).stdout == "app 1.0\n"
+    config.write_text(f"[global]\nindex-url = {other.url}\n")
+    assert python(code, **environ).stdout == "app 2.0\n"
+
+
+def test_prefetch_beside_mounts_is_for_everybody(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1.0")
+    index.add("app", "2.0")
+    index.cache_control = "max-age=600"
+    python("import remote_wheel; remote_wheel.require('app==1.0'); remote_wheel.prefetch('app')")
+    code = "import remote_wheel, importlib.metadata as m; remote_wheel.require('app'); print(m.version('app'))"
+    assert python(code).stdout == "2.0\n"
+
+
+def test_an_answer_from_offline_is_no_answer_online(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    for version in ("1.0", "2.0"):
+        index.add("lib", version)
+        index.add("app", version, requires=[f"lib>={version}"])
+    index.cache_control = "max-age=600"
+    place = tmp_path / "site" / "lib-1.0.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n")
+    code = "import sys, remote_wheel; sys.path.append('site'); print(*remote_wheel.resolve('app', {}).pins)"
+    for version in ("1.0", "2.0"):
+        python(f"import remote_wheel; remote_wheel.resolve('app=={version}', prefer_installed=False)")
+    shutil.rmtree(tmp_path / "cache" / "v1" / "listings")
+    (tmp_path / "cache" / "v1" / "pages" / hashlib.sha256(f"{index.url}lib/".encode()).hexdigest()).unlink()
+    offline = python(code.format("offline=True")).stdout
+    assert "app 1.0" in offline
+    assert "app 2.0" in python(code.format("")).stdout
+
+
+def test_a_page_that_is_not_to_be_stored_is_not(index: LoopbackIndex, resolving: Resolving, cache: Path) -> None:
+    index.add("app", "1.0")
+    index.cache_control = "no-store"
+    assert resolving("app") == "app==1.0"
+    assert not list((cache / "v1" / "pages").iterdir())
+    assert not list((cache / "v1" / "listings").iterdir())
 
 
 def test_credentials_by_the_name_of_an_index(index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving) -> None:

@@ -113,3 +113,41 @@ def test_what_a_traceback_shows_is_the_same(thing: LoopbackIndex, python: Python
     assert [line for line in said[0].splitlines() if "File" not in line] == [
         line for line in said[1].splitlines() if "File" not in line
     ]
+
+
+def test_nothing_is_said_but_what_is_asked(thing: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("thing\n")
+    for call in ("resolve('thing')", "prefetch('thing')", "resolve('-r r.txt')", "require('thing')"):
+        assert python(f"import remote_wheel; remote_wheel.{call}").stderr == "", call
+
+
+def test_a_lean_mount_and_a_whole_one_are_the_same(thing: LoopbackIndex, python: Python, cache: Path) -> None:
+    code = """
+        import glob, sys, time, remote_wheel
+        first = remote_wheel.environment("thing")
+        with first:
+            import thing
+            before = list(sys.path)
+            while not glob.glob(f"{sys.argv[1]}/v1/images/*/*[0-9a-f].facts"):
+                time.sleep(0.05)
+            for _ in range(5):
+                with remote_wheel.environment("thing"):
+                    assert remote_wheel.require("thing") is thing
+                    assert sys.path == before
+                time.sleep(0.1)
+        import thing
+        print("still required")
+    """
+    assert python(code, str(cache)).stdout == "still required\n"
+
+
+def test_a_cache_that_was_deleted_stays_deleted(thing: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    code = """
+        import os, shutil, time, remote_wheel
+        remote_wheel.require("thing", cache_dir="mine")
+        shutil.rmtree("mine", ignore_errors=True)
+        shutil.rmtree("mine", ignore_errors=True)
+        time.sleep(3)
+        print(os.path.exists("mine"))
+    """
+    assert python(code).stdout == "False\n"

@@ -136,16 +136,23 @@ def resolve(
 def environment(
     *requirements: str,
     lock: "str | PathLike[str] | None" = None,
+    extras: "Sequence[str]" = (),
+    groups: "Sequence[str] | None" = None,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Environment":
     """Return an environment of *requirements*, of a *lock* file (PEP 751), or of both, to be entered with ``with``.
 
-    Nothing is resolved before it is entered, or its plan asked for. Raises UsageError where it is of nothing.
+    *extras* and *groups* are the lock's, as load_lock takes them. Nothing is resolved before it is entered, or its plan
+    asked for. Raises UsageError where it is of nothing.
     """
     from remote_wheel.api.environments import Environment
 
-    return Environment(requirements, lock, cache_dir, checked(options))
+    if requirements:
+        _check_requirements(requirements, None)
+    if lock is not None and not _is_text(lock):
+        raise TypeError(f"lock is the path of a lock file, not {lock!r}")
+    return Environment(requirements, lock, extras, groups, cache_dir, checked(options))
 
 
 def prefetch(
@@ -159,7 +166,7 @@ def prefetch(
     _check_requirements(requirements, None)
     cache, given = cache_folder(cache_dir), checked(options)
     key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
-    return _plan_of(ask(request_of("require", requirements, given, cache, key)))
+    return _plan_of(ask(request_of("require", requirements, given, cache, key, preferred=[])))
 
 
 def inspect(
@@ -187,7 +194,9 @@ def inspect(
 
         raise StoreError(path=cache, reason="what is written there does not read back")
     facts: dict[str, Any] = record["mounts"][0]
-    return {name: value for name, value in facts.items() if name not in ("image", "root", "format", "wanted_by")}
+    return {
+        name: value for name, value in facts.items() if name not in ("image", "root", "format", "is_lean", "wanted_by")
+    }
 
 
 def lock(
@@ -239,6 +248,10 @@ def lock_subjects(
     """
     from os import fspath
     from os.path import abspath, dirname
+
+    for name, value in (("extras", extras), ("groups", groups if groups is not None else ())):
+        if not _has_form(value, _LIST):
+            raise TypeError(f"{name} is {_LIST}, not {value!r}")
 
     name = fspath(path)
     try:
@@ -342,12 +355,11 @@ def boot_record(
         record = boot.read_record(boot.record_path(cache, keys[-1]))
         if record is None:
             continue
+        (tell or _warn)(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
         try:
-            roots = mount(record["mounts"])
+            return record, mount(record["mounts"])
         except (OSError, DamagedImage):
             continue
-        (tell or _warn)(answer["plan"]["notes"])
-        return record, roots
     from remote_wheel.errors import StoreError
 
     raise StoreError(path=cache, reason="what is written there does not read back")
@@ -357,7 +369,7 @@ def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[st
     """Import module *name* and make sure that it is the distribution the plan has for *subject*."""
     for entry in record["mounts"]:
         if entry["name"] == subject["name"]:
-            root = next(root for root in registry.mounted() if root.path == entry["root"])
+            (root,) = registry.opened([entry])
             return import_from(name, root)
     module = import_module(name)
     mounted = registry.root_of(module)

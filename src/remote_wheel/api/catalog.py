@@ -117,6 +117,9 @@ class IndexCatalog:
         if is_unsure and not self._settings.offline:
             return None
         noted = self._store.read_note("metadata", _key_of(file))
+        stated = file.metadata_digests.get("sha256")
+        if noted and stated and noted.partition(b"\n")[0].decode() != stated:
+            return None
         return self._read_noted(release, file, noted) if noted else None
 
     def _fetched_metadata(self, release: Release) -> CoreMetadata:
@@ -124,7 +127,10 @@ class IndexCatalog:
         if self._settings.offline and not file.url.startswith("file:"):
             way = f"remote-wheel prefetch '{release.project}=={release.version}'"
             raise NotCached(what=f"the metadata of {release}", way=way)
-        noted = _noted(self._fetch_metadata(file), file.filename)
+        raw = self._fetch_metadata(file)
+        # However it was had: what is noted under a digest is what has that digest.
+        check_digests(raw, file.metadata_digests, subject=f"{file.filename}.metadata", stated_by="the index")
+        noted = _noted(raw, file.filename)
         self._store.write_note("metadata", _key_of(file), noted)
         return self._read_noted(release, file, noted)
 
@@ -144,8 +150,6 @@ class IndexCatalog:
                 f"{file.url}.metadata", max_bytes=limit, is_held_by_hash=True, may_be_missing=True
             )
             if answer.status == 200:
-                subject = f"{file.filename}.metadata"
-                check_digests(answer.body, file.metadata_digests, subject=subject, stated_by="the index")
                 return answer.body
         if file.url.startswith("file:") or (file.size_bytes or _SMALL_WHEEL_BYTES + 1) <= _SMALL_WHEEL_BYTES:
             return self._metadata_of_wheel(file)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from remote_wheel import api
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
+    from remote_wheel.resolution.plan import Pin
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -46,6 +47,8 @@ class Environment:
         self,
         requirements: Sequence[str],
         lock: "str | os.PathLike[str] | None",
+        extras: Sequence[str],
+        groups: Sequence[str] | None,
         cache_dir: "str | os.PathLike[str] | None",
         options: "Mapping[str, Any]",
     ) -> None:
@@ -53,7 +56,12 @@ class Environment:
             from remote_wheel.errors import UsageError
 
             raise UsageError(message="an environment of nothing", way_out="As in environment('rich', 'httpx>=0.27').")
+        if lock is None and (extras or groups):
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(message="extras= and groups= are of a lock", way_out="Name it with lock=.")
         self._requirements, self._lock, self._cache_dir, self._options = tuple(requirements), lock, cache_dir, options
+        self._extras, self._groups = extras, groups
         self._entered: list[_Entered] = []
         self._plan: Plan | None = None
         self.left_behind: tuple[str, ...] = ()
@@ -86,8 +94,11 @@ class Environment:
         """
         import subprocess
 
+        if isinstance(arguments, (str, bytes)) or not arguments:
+            raise TypeError(f"arguments is a sequence as in ['script.py'] or ['-m', 'pkg'], not {arguments!r}")
         roots = self._entered[-1].roots if self._entered else self._boot(registry.opened)
-        environ = dict(options.pop("env", None) or os.environ)
+        given = options.pop("env", None)
+        environ = dict(os.environ if given is None else given)
         children.take_back(environ)
         if roots:
             children.give(environ, roots)
@@ -100,8 +111,14 @@ class Environment:
     def __exit__(
         self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
     ) -> None:
+        self._roots()
         entered = self._entered.pop()
-        loaded = {name for root in entered.roots if root.uses == 1 for name in registry.extensions_of(root)}
+        loaded = {
+            name
+            for root in entered.roots
+            if root.uses == entered.roots.count(root)
+            for name in registry.extensions_of(root)
+        }
         self.left_behind = tuple(sorted({*self.left_behind, *loaded}))
         self._leave(entered.roots, entered.asides)
 
@@ -117,7 +134,17 @@ class Environment:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """Return *function* so that each of its calls runs in the environment."""
+        """Return *function* so that each of its calls runs in the environment; a generator, until it ends."""
+        if isinstance(function, type) or isasyncgenfunction(function):
+            raise TypeError(f"an environment decorates functions, coroutine functions and generators, not {function!r}")
+        if isgeneratorfunction(function):
+
+            @wraps(function)
+            def generated(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+                with self:
+                    return (yield from function(*args, **kwargs))
+
+            return cast("Callable[_Parameters, _Result]", generated)
         if iscoroutinefunction(function):
 
             @wraps(function)
@@ -176,7 +203,7 @@ class Environment:
         options = dict(self._options)
         asked: list[tuple[str, Sequence[str]]] = []
         if self._lock is not None:
-            asked.append(("lock", api.lock_subjects(self._lock)))
+            asked.append(("lock", api.lock_subjects(self._lock, self._extras, self._groups)))
         if self._requirements:
             asked.append(("require", self._requirements))
         for action, subjects in asked:
@@ -190,6 +217,14 @@ class Environment:
         return roots
 
 
+def _merged(pin: "Pin", other: "Pin | None") -> "Pin":
+    """Return *pin* with who else wanted it and what else it needs by another plan."""
+    if other is None:
+        return pin
+    needs, wanted_by = (*pin.needs, *other.needs), (*pin.wanted_by, *other.wanted_by)
+    return replace(pin, needs=tuple(dict.fromkeys(needs)), wanted_by=tuple(dict.fromkeys(wanted_by)))
+
+
 def _joined(plans: Sequence[dict[str, Any]]) -> "Plan":
     """Return one plan of several; of the same distribution in two, the first counts."""
     from remote_wheel.api.plans import Plan
@@ -197,11 +232,15 @@ def _joined(plans: Sequence[dict[str, Any]]) -> "Plan":
 
     first, *others = (plan_from_json(plan, Plan) for plan in plans)
     for other in others:
+        theirs = {pin.key: pin for pin in other.pins}
         known = {pin.key for pin in first.pins}
         first = replace(
             first,
             requirements=(*first.requirements, *other.requirements),
-            pins=(*first.pins, *(pin for pin in other.pins if pin.key not in known)),
+            pins=(
+                *(_merged(pin, theirs.get(pin.key)) for pin in first.pins),
+                *(pin for pin in other.pins if pin.key not in known),
+            ),
             notes=(*first.notes, *other.notes),
             skipped=(*first.skipped, *other.skipped),
         )

@@ -80,6 +80,8 @@ class Pages:
                 if not installed:
                     raise
                 listing = Listing.empty(project)
+                with self._lock:
+                    self.fresh_until_s = 0.0  # with a network, there may be more
         if installed and left_out_by.admits(installed.metadata.version):
             listing = listing.with_installed(installed)
         return listing
@@ -127,7 +129,8 @@ class Pages:
                     if packed:
                         return unpack_listing(packed, project, index.shown, self._shown(searched))
                 page, answer = self._read_kept(project, kept, index.shown)
-                key = self._listing_key(project, answer, index.shown) if page and may_be_packed else ""
+                is_stored = page and may_be_packed and self._store.read_head("pages", kept.url)  # it may be no-store
+                key = self._listing_key(project, answer, index.shown) if is_stored else ""
             else:
                 page = None
             if page:

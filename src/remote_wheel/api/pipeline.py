@@ -28,7 +28,8 @@ from remote_wheel.index.listing import Listing
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
-from remote_wheel.settings import merge_settings
+from remote_wheel.settings import merge_settings, pip_config_files
+from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.source import without_secrets
 from remote_wheel.store.cache import Store
 
@@ -55,6 +56,7 @@ class _Run:
     """The parts of one request, joined."""
 
     def __init__(self, request: Request, progress: Progress) -> None:
+        started_s = time.time()
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
         self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
@@ -77,6 +79,7 @@ class _Run:
         self._wishes = self._inputs.wishes(settings, self._target, preferred)
         self._planner = Planner(settings, self._archives, self._target, self._catalog, self._wishes)
         self._recorder: Recorder | None = None
+        self._started_s = started_s
 
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
@@ -104,6 +107,8 @@ class _Run:
         lean = boot.read_record(path)
         if lean is None or not lean["is_lean"]:
             return
+        if not self._store.is_there():  # somebody deleted it: nothing is to come back
+            return
         whole = self._recorder.finish(lean, self._fresh_until_s)
         with self._store.lock(f"record {self._request.key}"):
             if boot.read_record(path) == lean:
@@ -117,17 +122,32 @@ class _Run:
         self._recorder = Recorder(
             self._request, self._settings, self._store, self._progress, planner=self._planner, fetch=self._fetch
         )
-        return self._recorder.record(
-            plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._inputs.files
-        )
+        return self._recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._watched)
 
     @property
     def _fresh_until_s(self) -> float:
-        return min(self._planner.fresh_until_s, self._archives.fresh_until_s)
+        """Until when what was planned may be believed; not at all if a file that it came from changed meanwhile."""
+        fresh_until_s = min(self._planner.fresh_until_s, self._archives.fresh_until_s)
+        if any(is_age(text) for text in self._settings.exclude_newer):
+            fresh_until_s = min(fresh_until_s, self._started_s + self._settings.freshness_s)
+        return 0.0 if any(map(self._has_changed, self._watched)) else fresh_until_s
+
+    @property
+    def _watched(self) -> list[str]:
+        """The local files that the plan came from, or that say which index it comes from."""
+        config = (str(path) for path in pip_config_files(os.environ))
+        return [*self._planner.local_files, *self._inputs.files, *config]
+
+    def _has_changed(self, path: str) -> bool:
+        """Whether a file or folder was changed after this began, and so perhaps after it was read."""
+        try:
+            return os.stat(path).st_mtime > self._started_s
+        except OSError:
+            return False
 
     def _keep(self, answer: Mapping[str, Any], plan: Plan) -> None:
         """Keep the answer for as long as nothing of what it rests on changes."""
-        watched = [*self._planner.local_files, *self._inputs.files]
+        watched = [*self._watched]
         watched += (pin.installed_at for pin in plan.pins if pin.installed_at)
         if self._settings.prefer_installed:  # another one installed might be preferred
             watched += (os.path.join(folder, "") for folder in self._request.search_path)

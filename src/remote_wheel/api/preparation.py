@@ -90,6 +90,8 @@ class Preparation:
         """Make the lean images whole; return the path of each whole one by the lean one's."""
         paths = {}
         for key, choice, verified in self._unfinished:
+            if not self._store.is_there():
+                break
             with self._store.lock(f"image {self._interpreter} {key}"):
                 if self._facts(key, is_lean=False) is None:
                     self._make(verified(), key, choice, is_lean=False)

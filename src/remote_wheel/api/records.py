@@ -55,7 +55,7 @@ class Recorder:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
         watched = [path for entry in entries.values() for path in dict.fromkeys((entry["image"], entry["root"]))]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
-        watched += (*self._planner.local_files, *files)
+        watched += files
         is_lean = any(entry["is_lean"] for entry in entries.values())
         named = [next(pin for pin in plan.pins if pin.key == key) for key in self._planner.subjects]
         return {

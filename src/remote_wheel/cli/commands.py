@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; return its exit code: 0, 2 for usage and for what could not be had."""
     parser = make_parser()
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:  # the command's own parser says what it takes
+        getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     handler: Callable[[argparse.Namespace], int] | None = getattr(parsed, "handler", None)
     if handler is None:
         parser.print_help()
@@ -37,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="remote-wheel",
         description="Import packages straight from wheels: resolved, verified, mounted. Nothing is installed.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(verbose=False)
@@ -57,7 +60,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_json(inspect)
     lock = _add(commands, "lock", _lock, "write what requirements resolve to as a lock file (PEP 751)", "requirements")
     _add_target(lock)
-    lock.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help="the lock file; - is stdout")
+    lock.add_argument(
+        "-o",
+        "--output",
+        default="pylock.toml",
+        metavar="FILE",
+        help="the lock file, by default pylock.toml; - is stdout",
+    )
     _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
     _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
     cache = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
@@ -81,7 +90,7 @@ def _add(
     commands: Any, name: str, handler: Callable[[argparse.Namespace], int], about: str, takes: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=about, description=f"{about[0].upper()}{about[1:]}."
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
     )
     if takes:
         parser.add_argument(takes, nargs="*", metavar="REQ", help="a requirement as in 'flask>=3', a URL or a path")
@@ -92,7 +101,7 @@ def _add(
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="show the detail of an error, and what was skipped"
     )
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
     return parser
 
 
@@ -108,6 +117,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def _add_run(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
+        allow_abbrev=False,
         help="run a program with requirements mounted",
         description="Run a program with requirements mounted; its exit code is passed through.",
         usage="remote-wheel run [--with REQ]… [--lock FILE] [OPTIONS]"

@@ -17,31 +17,35 @@ def serve() -> int:
     answer = take_stdout()
     result: dict[str, Any]
     finish: Callable[[], None] | None = None
+    is_lean = False
     try:
         request = json.load(sys.stdin)
-        if not hasattr(os, "fork") or os.environ.get("REMOTE_WHEEL_COMPILE") == "before":
-            request["may_be_lean"] = False
-        result, finish = carry_out_lean(request, make_progress())
+        may_fork = hasattr(os, "fork") and os.environ.get("REMOTE_WHEEL_COMPILE") != "before"
+        is_lean = may_fork and request.get("may_be_lean", False)
+        result, finish = carry_out_lean({**request, "may_be_lean": is_lean}, make_progress())
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}
     except KeyboardInterrupt:
         return 130
     with answer:
         answer.write(MARK + json.dumps(result).encode())
-    if finish and request["may_be_lean"]:
+    if finish and is_lean:
         _leave_to_child(finish)
     return 0
 
 
 def _leave_to_child(finish: Callable[[], None]) -> None:
     """Have a process of its own do *finish*, while this one ends: who asked waits for no more than the answer."""
-    if os.fork():
+    try:
+        if os.fork():
+            return
+    except OSError:  # no more processes may be: it stays lean, and is tried again
         return
-    os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
-    os.nice(5)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    with contextlib.suppress(Exception):  # what it could not do stays lean, and is tried again
+    with contextlib.suppress(BaseException):  # as above, whatever it was
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing, descriptor)
+        os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
+        os.nice(5)
         finish()
     os._exit(0)

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from remote_wheel.errors import InvalidIndexPage
 from remote_wheel.spec.digest import known_digests, parse_fragment_digests
 from remote_wheel.spec.listing import LISTING, parse_listing
-from remote_wheel.spec.source import join_url
+from remote_wheel.spec.source import join_url, redact_text
 
 # PEP 691's order of preference.
 ACCEPT: Final = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
@@ -82,7 +82,7 @@ def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedN
             files.append(_file_of(entry, base))
         except _BROKEN as error:
             name = entry.get("filename") if isinstance(entry, Mapping) else None
-            unreadable.append((str(name or entry)[:200], _said(error)))
+            unreadable.append((redact_text(str(name or entry))[:200], redact_text(_said(error))))
     if unreadable and not files:
         raise InvalidIndexPage(url=url, reason="; ".join(f"{name}: {why}" for name, why in unreadable[:3]))
     return Page(

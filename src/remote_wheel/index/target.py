@@ -97,7 +97,8 @@ def target_elsewhere(here: Target, python_version: str = "", platform: str = "")
     release = (python.major, python.minor)
 
     def make_tags() -> Iterator[Tag]:
-        yield from cpython_tags(release, platforms=platforms)
+        # Without its ABIs, those of the interpreter that runs this would be taken.
+        yield from cpython_tags(release, [f"cp{release[0]}{release[1]}"], platforms)
         yield from compatible_tags(release, f"cp{release[0]}{release[1]}", platforms)
 
     version = {"python_version": f"{python.major}.{python.minor}", "python_full_version": str(python)}

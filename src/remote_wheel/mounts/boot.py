@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
 _MAGIC: "Final" = b"RWB2"  # part of each key, too: a record of another form is never met
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
-_INDEX_VARIABLES: "Final" = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
+_INDEX_VARIABLES: "Final" = (
+    "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE",
+    "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "APPDATA", "PROGRAMDATA",  # where pip's files are
+)  # fmt: skip
 _ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
 _OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  # options that may name files
 # They say where to look and how fresh an answer must be, not what the answer is.

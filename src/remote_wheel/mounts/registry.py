@@ -18,7 +18,8 @@ from remote_wheel.mounts.image import Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
-_asides: "list[dict[str, ModuleType]]" = []  # what environments displaced, in the order in which they were entered
+# What environments displaced, and for which roots, in the order in which they were entered.
+_asides: "list[tuple[dict[str, ModuleType], list[Root]]]" = []
 _finder = MountFinder(_roots)
 _hook = make_hook(_roots)
 
@@ -41,7 +42,7 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
     modules is loaded.
     """
     with _lock:
-        roots = [_roots.get(entry["root"]) or _open(entry) for entry in entries]
+        roots = [_root_of_entry(entry) or _open(entry) for entry in entries]
         new = [root for root in roots if root.path not in _roots]
         for root in new:
             if aside is None:
@@ -49,7 +50,7 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
             else:
                 aside.update(_put_aside(root))
         if aside is not None:
-            _asides.append(aside)
+            _asides.append((aside, roots))
         _install()
         at = _first_place()
         _roots.update((root.path, root) for root in new)
@@ -87,7 +88,14 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
 def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
     """Return the roots of *entries*, not mounted. Raises as add does, but for AlreadyImported."""
     with _lock:
-        return [_roots.get(entry["root"]) or _open(entry) for entry in entries]
+        return [_root_of_entry(entry) or _open(entry) for entry in entries]
+
+
+def _root_of_entry(entry: "dict[str, Any]") -> "Root | None":
+    """Return the mounted root of a record's entry: by its path, or that of the image it was before it was finished."""
+    path = entry["root"]
+    other = f"{path[:-9]}.zip" if path.endswith("-lean.zip") else f"{path[:-4]}-lean.zip"
+    return _roots.get(path) or (_roots.get(other) if path.endswith(".zip") else None)
 
 
 def restore(aside: "dict[str, ModuleType]") -> None:
@@ -97,15 +105,13 @@ def restore(aside: "dict[str, ModuleType]") -> None:
     those go. What was loaded from a mount that is gone since is gone, too.
     """
     with _lock:
-        at = next(at for at, each in enumerate(_asides) if each is aside)
+        at = next(at for at, each in enumerate(_asides) if each[0] is aside)
         del _asides[at]
-        later = _asides[at:]
+        later = [each for each, _ in _asides[at:]]
         for name, module in aside.items():
             if _is_orphan(module):
                 continue
-            holder = next((each for each in later if name in each), None)
-            if holder is None and later and name in sys.modules:
-                holder = later[-1]
+            holder = next((each for each, roots in _asides[at:] if name in each or _have(roots, name)), None)
             if holder is None:
                 _bring_back(name, module)
             elif name not in holder or _is_orphan(holder[name]):
@@ -131,9 +137,23 @@ def _put_aside(root: Root) -> "dict[str, ModuleType]":
     for name in _loaded_below(root):
         if not serves(sys.modules[name], root):
             found[name] = sys.modules[name]
-    for name in found:
+    for name, module in found.items():
         del sys.modules[name]
+        _forget_child(name, module)
     return found
+
+
+def _have(roots: "list[Root]", name: str) -> bool:
+    """Whether an import of *name* is answered by one of *roots*."""
+    top, path = name.partition(".")[0], name.replace(".", "/")
+    return any(top in root.tops or path in root.image.modules for root in roots)
+
+
+def _forget_child(name: str, module: "ModuleType") -> None:
+    """Take a module that leaves sys.modules off its parent, if that stays."""
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
+        delattr(sys.modules[parent], child)
 
 
 def _bring_back(name: str, module: "ModuleType") -> None:
@@ -298,10 +318,7 @@ def _is_from(module: "ModuleType", root: Root) -> bool:
 def _unload(root: Root) -> "list[str]":
     names = modules_of(root)
     for name in names:
-        module = sys.modules.pop(name)
-        parent, _, child = name.rpartition(".")
-        if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
-            delattr(sys.modules[parent], child)
+        _forget_child(name, sys.modules.pop(name))
     if root.path in sys.path:
         sys.path.remove(root.path)
     _forget_importers(root)

@@ -44,6 +44,11 @@ def parse_cutoffs(texts: Iterable[str], now: datetime) -> Cutoffs:
     return Cutoffs(moment=moment, projects=projects)
 
 
+def is_age(text: str) -> bool:
+    """Whether a cutoff is an age, and so another moment each time."""
+    return bool(_AGE.fullmatch(text.rpartition("=")[2].strip()))
+
+
 def parse_moment(text: str) -> datetime | None:
     """Read an index's upload time (RFC 3339); None where it is none."""
     try:

@@ -57,6 +57,10 @@ class Store:
         for folder_of_ours in (self._root, *(self._root / room for room in _ROOMS)):
             make_private_folder(folder_of_ours)
 
+    def is_there(self) -> bool:
+        """Whether the folder still is where it was made."""
+        return self._root.is_dir()
+
     # --- archives: the bytes as they were fetched, named by their digest -------------------------------------
 
     def open_archive(self, sha256: str) -> memoryview | None:
@@ -80,6 +84,8 @@ class Store:
     def image_path(self, key: str, interpreter: str) -> Path:
         """Return where the image of archive *key* is for an interpreter's cache tag and optimisation."""
         room = self._root / "images" / interpreter
+        if not self.is_there():
+            raise StoreError(path=str(self._root), reason="somebody has deleted it")
         make_private_folder(room)
         return room / f"{key}.zip"
 
