@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -179,6 +180,7 @@ def test_files_and_an_index_over_ftp(mounting: Mounting, python: Python, tmp_pat
         assert python(code).stdout == f"source  {url}/flat/lower-1.0-py3-none-any.whl\n"
         assert "no such file" in mounting.error(f"{url}/nothing.py")
         (root / "tools.py").write_bytes(b"V = 4\n")
+        os.utime(root / "tools.py", (2_000_000_000, 2_000_000_000))  # FTP tells times in whole seconds
         assert mounting.value(f"{url}/tools.py", "m.V", "refresh=True") == "4"
     assert mounting.value(f"{url}/tools.py", "m.V", "offline=True") == "4"
     assert "NetworkError: " in mounting.error(f"{url}/tools.py", "refresh=True")

@@ -43,7 +43,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(verbose=False)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    # Without prog, all usages would be formatted to find it out.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     _add_run(commands)
     tree = _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
     _add_target(tree)
