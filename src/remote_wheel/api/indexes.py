@@ -4,6 +4,7 @@ import glob
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,11 @@ from remote_wheel.spec.source import redact, redact_text
 _VARIABLE = "REMOTE_WHEEL_INDEX_{}_{}"
 
 
+@lru_cache(maxsize=64)
+def _shown(url: str) -> str:
+    return redact(url)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """A simple index. `url` ends in a slash and has no credentials."""
@@ -28,7 +34,7 @@ class Index:
     @property
     def shown(self) -> str:
         """The URL, fit for messages and locks."""
-        return redact(self.url)
+        return _shown(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel import api
 from remote_wheel.api import cold
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; return its exit code: 0, 2 for usage and for what could not be had."""
-    parser = make_parser()
+    parser = make_parser(*arguments[:1])
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:  # the command's own parser says what it takes
         getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def make_parser(only: str = "") -> argparse.ArgumentParser:
+    """Return the parser of all commands or, as most of the work is options nobody asks for, of *only* one."""
     parser = argparse.ArgumentParser(
         prog="remote-wheel",
         description="Import packages straight from wheels: resolved, verified, mounted. Nothing is installed.",
@@ -45,36 +45,51 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(verbose=False)
     # Without prog, all usages would be formatted to find it out.
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
-    _add_run(commands)
-    tree = _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
-    _add_target(tree)
-    _add_json(tree)
-    explain = _add(
-        commands, "explain", _explain, "say why a project is in what requirements resolve to", "requirements"
-    )
-    explain.add_argument("--why", metavar="PROJECT", help="the project; by default each that is required")
-    _add_target(explain)
-    _add_json(explain)
-    inspect = _add(
-        commands, "inspect", _inspect, "show what is in a distribution, without importing it", "requirements"
-    )
-    _add_json(inspect)
-    lock = _add(commands, "lock", _lock, "write what requirements resolve to as a lock file (PEP 751)", "requirements")
-    _add_target(lock)
-    lock.add_argument(
-        "-o",
-        "--output",
-        default="pylock.toml",
-        metavar="FILE",
-        help="the lock file, by default pylock.toml; - is stdout",
-    )
-    _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
-    _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
-    cache = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
-    cache.add_argument("what", choices=["dir"], help="dir: print its path")
-    cache.add_argument("--cache-dir", help="the cache folder")
-    cache.set_defaults(handler=_cache)
+    for name in (only,) if only in COMMANDS else COMMANDS:
+        COMMANDS[name](commands)
     return parser
+
+
+def _add_tree(commands: Any) -> None:
+    parser = _add(commands, "tree", _tree, "show what requirements resolve to, as a tree", "requirements")
+    _add_target(parser)
+    _add_json(parser)
+
+
+def _add_explain(commands: Any) -> None:
+    about = "say why a project is in what requirements resolve to"
+    parser = _add(commands, "explain", _explain, about, "requirements")
+    parser.add_argument("--why", metavar="PROJECT", help="the project; by default each that is required")
+    _add_target(parser)
+    _add_json(parser)
+
+
+def _add_inspect(commands: Any) -> None:
+    about = "show what is in a distribution, without importing it"
+    _add_json(_add(commands, "inspect", _inspect, about, "requirements"))
+
+
+def _add_lock(commands: Any) -> None:
+    about = "write what requirements resolve to as a lock file (PEP 751)"
+    parser = _add(commands, "lock", _lock, about, "requirements")
+    _add_target(parser)
+    where = "the lock file, by default pylock.toml; - is stdout"
+    parser.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help=where)
+
+
+def _add_prefetch(commands: Any) -> None:
+    _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
+
+
+def _add_demo(commands: Any) -> None:
+    _add(commands, "demo", _demo, "run the main job on a small index that ships inside, without a network", "")
+
+
+def _add_cache(commands: Any) -> None:
+    parser = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
+    parser.add_argument("what", choices=["dir"], help="dir: print its path")
+    parser.add_argument("--cache-dir", help="the cache folder")
+    parser.set_defaults(handler=_cache, parser=parser)
 
 
 class _Version(argparse.Action):
@@ -260,3 +275,15 @@ def _demo(parsed: argparse.Namespace) -> int:
 def _cache(parsed: argparse.Namespace) -> int:
     output.artefact(api.cache_folder(parsed.cache_dir))
     return 0
+
+
+COMMANDS: Final[Mapping[str, Callable[[Any], None]]] = {
+    "run": _add_run,
+    "tree": _add_tree,
+    "explain": _add_explain,
+    "inspect": _add_inspect,
+    "lock": _add_lock,
+    "prefetch": _add_prefetch,
+    "demo": _add_demo,
+    "cache": _add_cache,
+}

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import mmap
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -51,6 +52,7 @@ class Store:
         folder = folder.absolute()
         self.folder = folder
         self._root = folder / version
+        self._root_text = str(self._root)
         make_private_folder(folder)
         if not (folder / "CACHEDIR.TAG").exists():
             write_file(folder / "CACHEDIR.TAG", _TAG)
@@ -60,6 +62,10 @@ class Store:
     def is_there(self) -> bool:
         """Whether the folder still is where it was made."""
         return self._root.is_dir()
+
+    def _place(self, room: str, name: str) -> str:
+        """Return where *name* is in *room*; as text, for a resolution asks hundreds of times."""
+        return f"{self._root_text}{os.sep}{room}{os.sep}{_key(name)}"
 
     # --- archives: the bytes as they were fetched, named by their digest -------------------------------------
 
@@ -149,14 +155,14 @@ class Store:
 
     def read_answer(self, room: str, url: str) -> tuple[StoredAnswer, bytes] | None:
         """Return what was kept of *url* in *room*; a damaged entry counts as not there."""
-        head, _, body = (read_file(self._root / room / _key(url)) or b"").partition(b"\n")
+        head, _, body = (read_file(self._place(room, url)) or b"").partition(b"\n")
         answer = _parse_head(head)
         return (answer, body) if answer and hashlib.sha256(body).hexdigest() == answer.sha256 else None
 
     def read_head(self, room: str, url: str) -> StoredAnswer | None:
         """Return what is known of the answer, its body unread and unchecked."""
         try:
-            with (self._root / room / _key(url)).open("rb") as file:
+            with open(self._place(room, url), "rb") as file:
                 return _parse_head(file.readline(_HEAD_BYTES))
         except FileNotFoundError:
             return None
@@ -209,7 +215,7 @@ class Store:
 
     def read_note(self, room: str, key: str) -> bytes | None:
         """Return what was noted under *key*, checked by the digest it was kept with; a damaged one is not there."""
-        digest, _, body = (read_file(self._root / room / _key(key)) or b"").partition(b"\n")
+        digest, _, body = (read_file(self._place(room, key)) or b"").partition(b"\n")
         return body if hashlib.sha256(body).hexdigest() == digest.decode("ascii", "replace") else None
 
     def write_note(self, room: str, key: str, body: bytes) -> None:

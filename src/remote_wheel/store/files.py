@@ -118,10 +118,11 @@ def write_file(destination: Path, data: bytes, *, is_durable: bool = True) -> No
         file.write(data)
 
 
-def read_file(path: Path) -> bytes | None:
+def read_file(path: Path | str) -> bytes | None:
     """Return the file's contents, None where there is none."""
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
