@@ -68,8 +68,6 @@ class Pages:
         """Return the project's listing, of which an installed version is part. Raises FetchError, InvalidIndexPage."""
         if project in self._direct:
             return self._direct[project]
-        if packed := self.listing_at_hand(project):
-            return packed
         installed, left_out_by = self._find_installed(project), self._filters(project)
         if self._installed_only:
             listing = Listing.empty(project)
@@ -94,9 +92,12 @@ class Pages:
         may_be_packed = index and index.url.startswith("http") and not self._indexes.links
         if self._installed_only or index is None or not may_be_packed or not self._is_plain(self._filters(project)):
             return None
-        kept = self._fresh(_page_url(index, project))
-        packed = kept and self._store.read_note("listings", self._listing_key(project, kept.answer, index.shown))
-        if not kept or not packed or not self._noted(kept):
+        url = _page_url(index, project)
+        known = self._store.read_head("pages", url)
+        if known is None or not self._holds(known):
+            return None
+        packed = self._store.read_note("listings", self._listing_key(project, known, index.shown))
+        if packed is None or not self._noted(_Kept(url, known)):
             return None
         listing = unpack_listing(packed, project, index.shown, (index.shown,))
         installed = self._find_installed(project)
@@ -196,12 +197,12 @@ class Pages:
 
     def _keep(self, project: NormalizedName, url: str, *, is_damaged: bool = False) -> _Kept | None:
         """Return the answer of *url* that holds now, from the store or the network; None where there is nothing."""
-        if not is_damaged and (fresh := self._fresh(url)):
-            return self._noted(fresh)
+        known = None if is_damaged else self._store.read_head("pages", url)
+        if known and self._holds(known):
+            return self._noted(_Kept(url, known))
         if self._settings.offline:
             what = f"the index page of {project}" if project else redact(url)
             raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
-        known = None if is_damaged else self._store.read_head("pages", url)
         headers = {"Accept": ACCEPT}
         if known and known.etag:
             headers["If-None-Match"] = known.etag
@@ -217,13 +218,10 @@ class Pages:
         )
         return self._noted(_Kept(url, stored, answer.body))
 
-    def _fresh(self, url: str) -> _Kept | None:
-        """Return the store's answer of *url* if it still holds without asking again; offline, whatever there is."""
-        known = self._store.read_head("pages", url)
-        if known is None:
-            return None
-        is_fresh = known.is_found and not self._settings.refresh and time.time() < self._expiry(known)
-        return _Kept(url, known) if is_fresh or self._settings.offline else None
+    def _holds(self, answer: StoredAnswer) -> bool:
+        """Whether an answer of the store holds without asking again; offline, whatever there is does."""
+        is_fresh = answer.is_found and not self._settings.refresh and time.time() < self._expiry(answer)
+        return is_fresh or self._settings.offline
 
     def _noted(self, kept: _Kept) -> _Kept | None:
         with self._lock:
