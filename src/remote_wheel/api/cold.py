@@ -28,9 +28,17 @@ except KeyboardInterrupt: sys.exit(130)
 sys.exit(serve())"""
 
 
+def collect_rarely() -> None:
+    """Let this process, which is ours and soon over, look for garbage less often: what it makes it keeps."""
+    import gc
+
+    gc.set_threshold(50_000)
+
+
 def stay_here(make_progress: "Callable[[], Progress]") -> None:
     """Carry out the requests of this process in it: it is a command of ours, whose imports are nobody else's."""
     global _make_progress  # one process, one answer
+    collect_rarely()
     if children.VARIABLE not in os.environ:  # mounts of a parent may be other versions of what we import
         _make_progress = make_progress
 

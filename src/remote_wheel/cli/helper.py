@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from remote_wheel.api.cold import MARK, carry_out_lean
+from remote_wheel.api.cold import MARK, carry_out_lean, collect_rarely
 from remote_wheel.cli.output import make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
 
 def serve() -> int:
     """Carry out the request on stdin; errors go back as name and facts."""
+    collect_rarely()
     answer = take_stdout()
     result: dict[str, Any]
     finish: Callable[[], None] | None = None

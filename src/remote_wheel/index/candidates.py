@@ -82,7 +82,7 @@ def make_listing(
                 wheels[version].append(_Usable(-rank, build, -order, position, file))
     versions = sorted(wheels)
     best = [max(wheels[version], key=lambda each: each[:4]) for version in versions]
-    omitted = [(str(version), reasons[version], names) for version, names in left_out.items() if version not in wheels]
+    omitted = [(str(v), reasons[v], names) for v, names in sorted(left_out.items()) if v not in wheels]
     return Listing(
         project=project,
         releases=Releases(

@@ -1,9 +1,10 @@
 """A project's usable releases on one target, made one by one when they are asked for, and what was left out and why."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -38,10 +39,10 @@ class Release:
 
 
 class Row(NamedTuple):
-    """What a release will be made of. `version` is as PEP 440 normalises it, `file` may be the values of its fields."""
+    """What a release will be made of. `version` is as PEP 440 normalises it."""
 
     version: str
-    file: IndexFile | tuple[Any, ...] | None
+    file: IndexFile | None
     origin: str = ""
     installed_at: str = ""
     metadata: CoreMetadata | None = None
@@ -53,12 +54,20 @@ class Releases(Sequence[Release]):
     A project may have thousands, of which a resolution looks at a dozen: each is made when it is asked for.
     """
 
-    __slots__ = ("_made", "_project", "installed", "pre", "rows", "yanked")
+    __slots__ = ("_made", "_project", "installed", "pre", "rows", "versions", "yanked")
 
     def __init__(
-        self, project: NormalizedName, rows: Sequence[Row], *, pre: int = 0, yanked: int = 0, installed: int = 0
+        self,
+        project: NormalizedName,
+        rows: Sequence[Row],
+        versions: Sequence[str] | None = None,
+        *,
+        pre: int = 0,
+        yanked: int = 0,
+        installed: int = 0,
     ) -> None:
         self._project, self.rows = project, rows
+        self.versions = [row.version for row in rows] if versions is None else versions
         self.pre, self.yanked, self.installed = pre, yanked, installed
         self._made: list[Release | None] = [None] * len(rows)
 
@@ -79,23 +88,21 @@ class Releases(Sequence[Release]):
                 project=self._project,
                 version=parse_version(version),
                 bit=place if place >= 0 else place + len(self.rows),
-                file=IndexFile(*file) if isinstance(file, tuple) else file,
+                file=file,
                 index=origin,
                 installed_at=installed_at,
                 metadata=metadata,
             )
         return made
 
+    def version_at(self, place: int) -> Version:
+        """Return the version of a release that need not be made for that."""
+        return parse_version(self.versions[place])
+
     def place_of(self, version: Version) -> tuple[int, bool]:
         """Return where *version* is or would be, and whether it is there."""
-        low, high = 0, len(self.rows)
-        while low < high:
-            middle = (low + high) // 2
-            if parse_version(self.rows[middle].version) < version:
-                low = middle + 1
-            else:
-                high = middle
-        return low, low < len(self.rows) and parse_version(self.rows[low].version) == version
+        place = bisect_left(range(len(self.rows)), version, key=self.version_at)
+        return place, place < len(self.rows) and self.version_at(place) == version
 
     def with_installed(self, row: Row) -> "Releases":
         """Return the releases with an installed one in its place; the index's of the same version goes."""
@@ -117,13 +124,22 @@ class Omission(NamedTuple):
 class Omissions(Mapping[Version, str]):
     """Version → why it was left out. *rows* is called at the first look, which most resolutions never take.
 
-    A row is (version, reason, files).
+    A row is (version, reason, files), oldest first.
     """
 
     def __init__(
         self, rows: Callable[[], Sequence[tuple[str, str, Sequence[str]]]], without: Version | None = None
     ) -> None:
         self.rows, self._without = rows, without
+
+    def newer_than(self, version: Version) -> Iterator[tuple[Version, str]]:
+        """Yield (version, reason) of what is newer than *version*, newest first, without reading the others."""
+        for text, reason, _files in reversed(self.rows()):
+            omitted = parse_version(text)
+            if omitted <= version:
+                return
+            if omitted != self._without:
+                yield omitted, reason
 
     @cached_property
     def _found(self) -> dict[Version, Omission]:

@@ -1,6 +1,7 @@
 """Which releases of a listing fit: PEP 440's answers as bits, found by bisection where versions are in order."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
@@ -50,7 +51,7 @@ class Masks:
 
         A bound cuts the order of versions in two (PEP 440: what "<" leaves out beside, pre-releases of its version, and
         ">", post-releases, lie at the cut where that is a plain release); a prefix, and a version with its local ones,
-        are one run of it. For everything else the releases are asked one by one.
+        are one run of it, from its first development release on. For everything else the releases are asked one by one.
         """
         if operator == "!=":
             return self.all & ~self._fit("==", text, Specifier(f"=={text}"))
@@ -62,35 +63,34 @@ class Masks:
             return self._prefixed(prefix.epoch, prefix.release)
         if operator == "==":
             return self._same(Version(text), specifier)
-        if operator == ">=" or (operator == ">" and _PLAIN.fullmatch(text)):
-            return self.all & ~self._before(lambda version: not specifier.contains(version, True))
-        if operator == "<=" or (operator == "<" and _PLAIN.fullmatch(text)):
-            return self._before(lambda version: specifier.contains(version, True))
+        if operator == ">=":
+            return self.all & ~self._before(text)
+        if operator == "<" and _PLAIN.fullmatch(text):
+            return self._before(f"{text}.dev0")
+        if operator == ">" and _PLAIN.fullmatch(text):
+            return self.all & ~self._while(lambda version: not specifier.contains(version, True))
+        if operator == "<=":
+            return self._while(lambda version: specifier.contains(version, True))
         return sum(1 << release.bit for release in self._releases if specifier.contains(release.version, True))
 
     def _prefixed(self, epoch: int, prefix: tuple[int, ...]) -> int:
         """Return the releases whose version starts with *prefix*; PEP 440 pads with zeros to compare."""
-
-        def head(version: Version) -> tuple[int, tuple[int, ...]]:
-            return version.epoch, (*version.release, *(0,) * len(prefix))[: len(prefix)]
-
-        up_to_end = self._before(lambda version: head(version) <= (epoch, prefix))
-        return up_to_end & ~self._before(lambda version: head(version) < (epoch, prefix))
+        head = ".".join(map(str, prefix[:-1]))
+        first, after = (f"{epoch}!{head}{'.' * bool(head)}{last}.dev0" for last in (prefix[-1], prefix[-1] + 1))
+        return self._before(after) & ~self._before(first)
 
     def _same(self, version: Version, specifier: Specifier) -> int:
         mask, (place, _) = 0, self._releases.place_of(version)
-        while place < len(self._releases) and specifier.contains(self._releases[place].version, True):
+        while place < len(self._releases) and specifier.contains(self._releases.version_at(place), True):
             mask |= 1 << place
             place += 1
         return mask
 
-    def _before(self, is_before: Callable[[Version], bool]) -> int:
-        """Return the releases, from the oldest on, of which *is_before* holds."""
-        low, high = 0, len(self._releases)
-        while low < high:
-            middle = (low + high) // 2
-            if is_before(self._releases[middle].version):
-                low = middle + 1
-            else:
-                high = middle
-        return (1 << low) - 1
+    def _before(self, text: str) -> int:
+        """Return the releases that are older than a version."""
+        return (1 << self._releases.place_of(parse_version(text))[0]) - 1
+
+    def _while(self, holds: Callable[[Version], bool]) -> int:
+        """Return the releases, from the oldest on, of which *holds* is true."""
+        places = range(len(self._releases))
+        return (1 << bisect_left(places, True, key=lambda place: not holds(self._releases.version_at(place)))) - 1

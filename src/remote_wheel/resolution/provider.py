@@ -1,5 +1,6 @@
 """What the PubGrub core asks while it decides: versions, dependencies and the order of decisions."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -20,6 +21,7 @@ from remote_wheel.spec.requirement import project_of, shown
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
 _MOST_AHEAD: Final = 64  # as many older ones are asked for at once
+_EXTRA_ALONE: Final = re.compile(r'(?:(?!.* or ).* and )?extra == "([\w.-]+)"')  # false for every other extra
 _UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
 
 
@@ -229,11 +231,17 @@ class Provider(BaseProvider[Node, Release]):
                 yield from self.wanted_of(dependency.requirement)
 
     def _holds(self, marker: str, extra: str) -> bool:
+        if not marker:
+            return True
         key = (marker, extra)
-        if key not in self._markers:
-            environment = {**self._target.environment, "extra": extra}
-            self._markers[key] = not marker or Marker(marker).evaluate(environment)
-        return self._markers[key]
+        holds = self._markers.get(key)
+        if holds is None:
+            if (needed := _EXTRA_ALONE.fullmatch(marker)) and canonicalize_name(needed[1]) != extra:
+                holds = False
+            else:
+                holds = Marker(marker).evaluate({**self._target.environment, "extra": extra})
+            self._markers[key] = holds
+        return holds
 
     def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
         """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""

@@ -1,6 +1,9 @@
 """Requirements in, plan out: PubGrub by nab-resolver, its answer checked before anyone relies on it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from nab_resolver.errors import ResolutionError as SolverError
@@ -146,7 +149,7 @@ def _make_pin(
         installed_at=release.installed_at,
         needs=needs,
         wanted_by=tuple((who, shown(requirement)) for who, requirement in wishes),
-        rejected=tuple(_rejected(release, provider, wishes))[:_REJECTED],
+        rejected=tuple(islice(_rejected(release, provider, wishes), _REJECTED)),
     )
 
 
@@ -155,13 +158,17 @@ def _rejected(
 ) -> Iterator[tuple[str, str]]:
     """Yield (version, why not) of the versions that are newer than the one taken, newest first."""
     listing = provider.listings[taken.project]
-    newer = {release.version: release for release in listing.releases[taken.bit + 1 :]}
-    for version in sorted({*newer, *(v for v in listing.left_out if v > taken.version)}, reverse=True):
-        release = newer.get(version)
+    releases = listing.releases
+    usable = ((releases.version_at(place), place) for place in reversed(range(taken.bit + 1, len(releases))))
+    omitted = listing.left_out.newer_than(taken.version)
+    found: Iterable[tuple[Version, int | str]] = merge(usable, omitted, key=itemgetter(0), reverse=True)
+    for version, place in found:
+        if isinstance(place, str):
+            yield str(version), place
+            continue
         bound = next((f"{who} requires {shown(r)}" for who, r in wishes if not r.specifier.contains(version, True)), "")
-        if release is None:
-            yield str(version), listing.left_out[version]
-        elif bound:
+        release = releases[place]
+        if bound:
             yield str(version), bound.replace("you requires", "you require")
         elif not provider.admits(release):
             yield str(version), "it is yanked" if release.yanked is not None else "it is a pre-release"

@@ -21,7 +21,7 @@ def parse_requirement(text: str) -> Requirement:
 
 def shown(requirement: Requirement) -> str:
     """Return the requirement as text fit for messages and files: what may be secret in its URL is redacted."""
-    return redact_text(str(requirement))
+    return redact_text(str(requirement)) if requirement.url else str(requirement)
 
 
 def project_of(requirement: Requirement) -> NormalizedName:

@@ -121,7 +121,7 @@ def write_file(destination: Path, data: bytes, *, is_durable: bool = True) -> No
 def read_file(path: Path | str) -> bytes | None:
     """Return the file's contents, None where there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             return file.read()
     except FileNotFoundError:
         return None
