@@ -6,9 +6,9 @@ Public names are loaded when first used (PEP 562), so ``import remote_wheel`` co
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remote_wheel import errors as errors
-    from remote_wheel.api import Mount, environment, explain, load_lock, mount, prefetch, require, resolve
+    from remote_wheel.api import Mount, environment, explain, mount, require
     from remote_wheel.api.environments import Environment
-    from remote_wheel.api.plans import Plan
+    from remote_wheel.api.plans import Plan, load_lock, prefetch, resolve
     from remote_wheel.errors import RemoteWheelError
     from remote_wheel.resolution.plan import Pin
 
@@ -29,12 +29,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(
-        ("Mount", "environment", "explain", "load_lock", "mount", "prefetch", "require", "resolve"), "remote_wheel.api"
-    ),
+    **dict.fromkeys(("Mount", "environment", "explain", "mount", "require"), "remote_wheel.api"),
+    **dict.fromkeys(("Plan", "load_lock", "prefetch", "resolve"), "remote_wheel.api.plans"),
     "Environment": "remote_wheel.api.environments",
     "Pin": "remote_wheel.resolution.plan",
-    "Plan": "remote_wheel.api.plans",
     "RemoteWheelError": "remote_wheel.errors",
 }
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict, Unpack
 
     from remote_wheel.api.environments import Environment
-    from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
 
     class Options(TypedDict, total=False):
@@ -51,7 +50,7 @@ OPTION_KINDS = {  # each option's forms, the first that it is told by
     "pre": (_FLAG, _LIST),
     "exclude_newer": (_TEXT, _LIST),
 }
-__all__ = ["Mount", "cache_folder", "environment", "explain", "load_lock", "mount", "prefetch", "require", "resolve"]
+__all__ = ["Mount", "cache_folder", "environment", "explain", "mount", "require"]
 
 
 def require(
@@ -70,7 +69,7 @@ def require(
     Raises RemoteWheelError: ResolutionError, FetchError, VerificationError, MountError, NotCached and others of
     remote_wheel.errors; and whatever the imported module itself raises.
     """
-    _check_requirements(requirements, module)
+    check_requirements(requirements, module)
     for requirement in requirements:
         if requirement.startswith("-r "):
             from remote_wheel.errors import UsageError
@@ -116,23 +115,6 @@ def mount(
     return Mount(roots, record["subjects"][0]["choices"])
 
 
-def resolve(
-    *requirements: str,
-    python_version: "str | None" = None,
-    platform: "str | None" = None,
-    cache_dir: "str | PathLike[str] | None" = None,
-    **options: "Unpack[Options]",
-) -> "Plan":
-    """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does.
-
-    ``-r FILE`` among them stands for the requirements of a file. *python_version* (X.Y) and *platform* (a platform tag,
-    or linux, macos, windows) are of the machine that the plan is for, by default this one.
-    """
-    _check_requirements(requirements, None)
-    given = {**checked(options), "python_version": python_version, "platform": platform}
-    return _plan_of(_answer(request_of("require", requirements, given, cache_folder(cache_dir))))
-
-
 def environment(
     *requirements: str,
     lock: "str | PathLike[str] | None" = None,
@@ -149,94 +131,10 @@ def environment(
     from remote_wheel.api.environments import Environment
 
     if requirements:
-        _check_requirements(requirements, None)
+        check_requirements(requirements, None)
     if lock is not None and not _is_text(lock):
         raise TypeError(f"lock is the path of a lock file, not {lock!r}")
     return Environment(requirements, lock, extras, groups, cache_dir, checked(options))
-
-
-def prefetch(
-    *requirements: str,
-    cache_dir: "str | PathLike[str] | None" = None,
-    **options: "Unpack[Options]",
-) -> "Plan":
-    """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
-    from remote_wheel.api.cold import ask
-
-    _check_requirements(requirements, None)
-    cache, given = cache_folder(cache_dir), checked(options)
-    key = boot.record_key("require", requirements, given, cache=cache, path=_search_path())
-    return _plan_of(ask(request_of("require", requirements, given, cache, key, preferred=[])))
-
-
-def inspect(
-    target: "str | PathLike[str]",
-    *,
-    cache_dir: "str | PathLike[str] | None" = None,
-    **options: "Unpack[Options]",
-) -> "dict[str, Any]":
-    """Return what is in the distribution of a requirement or source, verified, without mounting or importing it.
-
-    Facts by name: name, version, filename, sha256, source, tops, namespaces, scripts, reasons (to unpack it), left_out.
-    """
-    from os import fspath
-
-    from remote_wheel.api.cold import ask
-
-    options["prefer_installed"] = False  # of what is installed there is no archive to look into
-    plan = resolve(fspath(target), cache_dir=cache_dir, **options)
-    cache, given, subjects = cache_folder(cache_dir), checked(options), (plan.alone().dumped(),)
-    key = boot.record_key("plan", subjects, given, cache=cache)
-    ask(request_of("plan", subjects, given, cache, key))
-    record = boot.read_record(boot.record_path(cache, key))
-    if record is None:
-        from remote_wheel.errors import StoreError
-
-        raise StoreError(path=cache, reason="what is written there does not read back")
-    facts: dict[str, Any] = record["mounts"][0]
-    return {
-        name: value for name, value in facts.items() if name not in ("image", "root", "format", "is_lean", "wanted_by")
-    }
-
-
-def lock(
-    requirements: "Sequence[str]",
-    *,
-    folder: "str | PathLike[str]" = "",
-    python_version: "str | None" = None,
-    platform: "str | None" = None,
-    cache_dir: "str | PathLike[str] | None" = None,
-    **options: "Unpack[Options]",
-) -> str:
-    """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*."""
-    from os.path import abspath
-
-    _check_requirements(requirements, None)
-    target = {"python_version": python_version, "platform": platform}
-    given = {**checked(options), **target, "prefer_installed": False}
-    request = request_of("require", requirements, given, cache_folder(cache_dir))
-    return str(_answer({**request, "lock_folder": abspath(folder)})["lock"])
-
-
-def load_lock(
-    path: "str | PathLike[str]",
-    *,
-    extras: "Sequence[str]" = (),
-    groups: "Sequence[str] | None" = None,
-    cache_dir: "str | PathLike[str] | None" = None,
-    **options: "Unpack[Options]",
-) -> "Plan":
-    """Read a lock file (PEP 751) of any tool and return what it has for this interpreter, for Plan.mount().
-
-    *extras* and dependency *groups* are of those the lock was made with; by default its default groups. Nothing is
-    fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash; UsageError for an extra
-    or group that it does not have.
-    """
-    from remote_wheel.api.cold import ask
-
-    given = checked(options)
-    subjects = lock_subjects(path, extras, groups)
-    return _plan_of(ask(request_of("lock", subjects, given, cache_folder(cache_dir))))
 
 
 def lock_subjects(
@@ -262,33 +160,6 @@ def lock_subjects(
 
         raise InvalidLock(lock=name, reason=getattr(error, "strerror", None) or "it is no UTF-8 text") from error
     return text, name, dirname(abspath(name)), ",".join(extras), "-" if groups is None else ",".join(groups)
-
-
-def _plan_of(answer: "Mapping[str, Any]") -> "Plan":
-    from remote_wheel.api.plans import Plan
-    from remote_wheel.resolution.plan import plan_from_json
-
-    return plan_from_json(answer["plan"], Plan)
-
-
-def _answer(request: "Mapping[str, Any]") -> "dict[str, Any]":
-    """Have *request* answered, or return the answer that it had, if nothing of what that rests on has changed since."""
-    import json
-
-    from remote_wheel.api.cold import ask
-
-    options, cache = request["options"], request["cache"]
-    # Requests of the same words have boot records; this one is told apart by an option that none of them has.
-    asked = {**options, "answer": request.get("lock_folder", "")}
-    path, preferred = request["search_path"], request["preferred"]
-    key = boot.record_key("require", request["subjects"], asked, cache=cache, path=path, preferred=preferred)
-    if not boot.is_on("refresh", options):
-        is_offline = boot.is_on("offline", options)
-        record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
-        if record is not None:
-            answer: dict[str, Any] = json.loads(record["answer"])
-            return answer
-    return ask({**request, "answer_key": key})
 
 
 def explain(module: "ModuleType | str") -> str:
@@ -331,7 +202,7 @@ def boot_record(
 
     *own* are options of the verb alone. Where it *keeps_mounted*, versions that this process has mounted are preferred.
     """
-    cache, path = cache_folder(cache_dir), _search_path()
+    cache, path = cache_folder(cache_dir), search_path()
     preferred = _preferred() if keeps_mounted else []
     options = {**(own or {}), **checked(options)}
     keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
@@ -416,7 +287,7 @@ def request_of(
         "cache": cache,
         "key": key,
         "preferred": _preferred() if preferred is None else preferred,
-        "search_path": _search_path(),
+        "search_path": search_path(),
     }
 
 
@@ -426,7 +297,7 @@ def bound_by(record: "Mapping[str, Any]", options: "Mapping[str, Any]") -> "dict
     return {**options, "constraints": [*(options.get("constraints") or ()), *locked]}
 
 
-def _search_path() -> "list[str]":
+def search_path() -> "list[str]":
     roots = {root.path for root in registry.mounted()}
     return [entry for entry in boot.search_path() if entry not in roots]
 
@@ -443,7 +314,7 @@ def _fits(record: "Mapping[str, Any]", preferred: "Sequence[tuple[str, str]]") -
     return all(mounted.get(entry["name"], entry["version"]) == entry["version"] for entry in record["mounts"])
 
 
-def _check_requirements(requirements: "Sequence[str]", module: "str | None") -> None:
+def check_requirements(requirements: "Sequence[str]", module: "str | None") -> None:
     for requirement in requirements:
         if not isinstance(requirement, str):
             raise TypeError(f"a requirement is a string, not {type(requirement).__name__}")

@@ -1,11 +1,15 @@
-"""The plan as users have it: one that can be mounted and written down."""
+"""Plans as users have them, which can be mounted and written down, and the verbs that make them."""
 
 import json
 import os
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remote_wheel import api
+from remote_wheel.api.cold import ask
+from remote_wheel.mounts import boot
 from remote_wheel.resolution import plan as pure
 
 if TYPE_CHECKING:
@@ -41,8 +45,6 @@ class Plan(pure.Plan):
         A wheel whose index states no SHA-256 is fetched for it. Raises UsageError where the plan has installed
         distributions, which no lock can hold.
         """
-        from remote_wheel.api.cold import ask
-
         where = os.path.abspath(folder if folder is not None else os.curdir)
         request = api.request_of("plan", (self.dumped(),), api.checked(options), api.cache_folder(cache_dir))
         return str(ask({**request, "lock_folder": where})["lock"])
@@ -55,3 +57,114 @@ class Plan(pure.Plan):
         """Return the plan as one line of JSON, the same for the same plan; the subject of a request for it."""
         raw: dict[str, Any] = pure.plan_to_json(self)
         return json.dumps(raw, sort_keys=True)
+
+
+def resolve(
+    *requirements: str,
+    python_version: str | None = None,
+    platform: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> Plan:
+    """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does.
+
+    ``-r FILE`` among them stands for the requirements of a file. *python_version* (X.Y) and *platform* (a platform tag,
+    or linux, macos, windows) are of the machine that the plan is for, by default this one.
+    """
+    api.check_requirements(requirements, None)
+    given = {**api.checked(options), "python_version": python_version, "platform": platform}
+    return _plan_of(_answer(api.request_of("require", requirements, given, api.cache_folder(cache_dir))))
+
+
+def prefetch(
+    *requirements: str,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> Plan:
+    """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
+    api.check_requirements(requirements, None)
+    cache, given = api.cache_folder(cache_dir), api.checked(options)
+    key = boot.record_key("require", requirements, given, cache=cache, path=api.search_path())
+    return _plan_of(ask(api.request_of("require", requirements, given, cache, key, preferred=[])))
+
+
+def inspect(
+    target: str | os.PathLike[str],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> dict[str, Any]:
+    """Return what is in the distribution of a requirement or source, verified, without mounting or importing it.
+
+    Facts by name: name, version, filename, sha256, source, tops, namespaces, scripts, reasons (to unpack it), left_out.
+    """
+    options["prefer_installed"] = False  # of what is installed there is no archive to look into
+    plan = resolve(os.fspath(target), cache_dir=cache_dir, **options)
+    cache, given, subjects = api.cache_folder(cache_dir), api.checked(options), (plan.alone().dumped(),)
+    key = boot.record_key("plan", subjects, given, cache=cache)
+    ask(api.request_of("plan", subjects, given, cache, key))
+    record = boot.read_record(boot.record_path(cache, key))
+    if record is None:
+        from remote_wheel.errors import StoreError
+
+        raise StoreError(path=cache, reason="what is written there does not read back")
+    facts: dict[str, Any] = record["mounts"][0]
+    return {
+        name: value for name, value in facts.items() if name not in ("image", "root", "format", "is_lean", "wanted_by")
+    }
+
+
+def lock(
+    requirements: Sequence[str],
+    *,
+    folder: str | os.PathLike[str] = "",
+    python_version: str | None = None,
+    platform: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> str:
+    """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*."""
+    api.check_requirements(requirements, None)
+    target = {"python_version": python_version, "platform": platform}
+    given = {**api.checked(options), **target, "prefer_installed": False}
+    request = api.request_of("require", requirements, given, api.cache_folder(cache_dir))
+    return str(_answer({**request, "lock_folder": os.path.abspath(folder)})["lock"])
+
+
+def load_lock(
+    path: str | os.PathLike[str],
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> Plan:
+    """Read a lock file (PEP 751) of any tool and return what it has for this interpreter, for Plan.mount().
+
+    *extras* and dependency *groups* are of those the lock was made with; by default its default groups. Nothing is
+    fetched. Raises InvalidLock where it is none, has nothing for this machine, or lacks a hash; UsageError for an extra
+    or group that it does not have.
+    """
+    given = api.checked(options)
+    subjects = api.lock_subjects(path, extras, groups)
+    return _plan_of(ask(api.request_of("lock", subjects, given, api.cache_folder(cache_dir))))
+
+
+def _plan_of(answer: Mapping[str, Any]) -> Plan:
+    return pure.plan_from_json(answer["plan"], Plan)
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Have *request* answered, or return the answer that it had, if nothing of what that rests on has changed since."""
+    options, cache = request["options"], request["cache"]
+    # Requests of the same words have boot records; this one is told apart by an option that none of them has.
+    asked = {**options, "answer": request.get("lock_folder", "")}
+    path, preferred = request["search_path"], request["preferred"]
+    key = boot.record_key("require", request["subjects"], asked, cache=cache, path=path, preferred=preferred)
+    if not boot.is_on("refresh", options):
+        is_offline = boot.is_on("offline", options)
+        record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
+        if record is not None:
+            answer: dict[str, Any] = json.loads(record["answer"])
+            return answer
+    return ask({**request, "answer_key": key})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel import api
-from remote_wheel.api import cold
+from remote_wheel.api import cold, plans
 from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
 from remote_wheel.cli import output
 from remote_wheel.errors import RemoteWheelError, UsageError
@@ -185,7 +185,7 @@ def _requirements(parsed: argparse.Namespace) -> list[str]:
 
 def _resolved(parsed: argparse.Namespace) -> "Plan":
     target = {"python_version": parsed.python_version, "platform": parsed.platform}
-    plan = api.resolve(*_requirements(parsed), **target, **_options(parsed))
+    plan = plans.resolve(*_requirements(parsed), **target, **_options(parsed))
     _tell(plan, parsed)
     return plan
 
@@ -218,7 +218,7 @@ def _explain(parsed: argparse.Namespace) -> int:
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    found = [api.inspect(text, **_options(parsed)) for text in _requirements(parsed)]
+    found = [plans.inspect(text, **_options(parsed)) for text in _requirements(parsed)]
     if parsed.json:
         output.json_artefact(found)
     else:
@@ -243,7 +243,7 @@ def _facts(facts: dict[str, Any]) -> tuple[str, dict[str, str]]:
 
 def _lock(parsed: argparse.Namespace) -> int:
     to_stdout = parsed.output == "-"
-    text = api.lock(
+    text = plans.lock(
         _requirements(parsed),
         folder=os.curdir if to_stdout else os.path.dirname(parsed.output),
         python_version=parsed.python_version,
@@ -260,7 +260,7 @@ def _lock(parsed: argparse.Namespace) -> int:
 def _prefetch(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     options.pop("offline", None)
-    plan = api.prefetch(*_requirements(parsed), **options)
+    plan = plans.prefetch(*_requirements(parsed), **options)
     _tell(plan, parsed)
     output.note(f"{len(plan.pins)} distributions are ready for offline use")
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remote_wheel import api
+from remote_wheel.api import plans
 
 INDEX = Path(__file__).resolve().parent.parent / "embedded_index"
 REQUIREMENT = "greenhouse[report]>=1"
@@ -14,7 +15,7 @@ def demo(say: Callable[[str], None]) -> int:
     """Resolve, verify, mount and import from the index inside the package; *say* prints. Return the exit code."""
     with tempfile.TemporaryDirectory(prefix="remote_wheel-demo-") as cache:
         say(f"An index of a few small wheels ships inside remote_wheel. Asking it for {REQUIREMENT!r}:\n")
-        plan = api.resolve(REQUIREMENT, index_url=INDEX.as_uri(), cache_dir=cache, prefer_installed=False)
+        plan = plans.resolve(REQUIREMENT, index_url=INDEX.as_uri(), cache_dir=cache, prefer_installed=False)
         say(plan.tree())
         say(f"\nWhy this version of seedlings?\n{plan.explain('seedlings')}")
         greenhouse = api.require(REQUIREMENT, index_url=INDEX.as_uri(), cache_dir=cache, prefer_installed=False)

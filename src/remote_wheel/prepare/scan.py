@@ -32,13 +32,23 @@ _FILE_ACCESS: Final = frozenset(
 _RESOURCES: Final = frozenset(("importlib.resources", "importlib_resources", "get_data"))
 
 
-# Without any of these in its source, nothing that a module names matters; see Scan.add_module.
-_TELLING: Final = re.compile("|".join(sorted({*_PATHY, *_RESOURCES, "importlib", "__spec__"})).encode())
+# Without any of these in its source, nothing that a module names matters; see Scan.add_module. Each is part of one of
+# the names, or one of them: to look for a few literals is many times faster than for one of many words.
+_TELLING: Final = (b"file", b"__path__", b"search_loc", b"pkg_res", b"importlib", b"get_data", b"__spec__")
+_WORD: Final = re.compile(rb"[^\W\d]\w*")
 
 
 def may_tell(source: bytes) -> bool:
-    """Whether what the code of *source* names can matter to Scan.add_module."""
-    return bool(_TELLING.search(source))
+    """Whether what the code of *source* names can matter to Scan.add_module; it names no more than its words."""
+    if not any(part in source for part in _TELLING):
+        return False
+    words = {word.decode("utf-8", "replace") for word in _WORD.findall(source)}
+    return (
+        "__file__" in words
+        or {"importlib", "resources"} <= words
+        or not words.isdisjoint(("importlib_resources", "get_data"))
+        or (not words.isdisjoint(_FILE_ACCESS) and not words.isdisjoint({*_PATHY, "__spec__"}))
+    )
 
 
 @dataclass(slots=True)
