@@ -35,6 +35,7 @@ class Mirror:
         self._upstream = find_default_index(os.environ).rstrip("/")
         self._session = requests.Session()
         self._urls: dict[str, str] = {}
+        self._pages: dict[str, bytes] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -44,6 +45,8 @@ class Mirror:
 
     def page(self, project: str) -> bytes | None:
         """Return a project's page with the files' URLs led here, None where there is no such project."""
+        if project in self._pages:
+            return self._pages[project]
         body = self._kept(f"page-{project}", f"{self._upstream}/{project}/", {"Accept": JSON})
         if body is None:
             return None
@@ -54,7 +57,8 @@ class Mirror:
             file["url"] = f"http://127.0.0.1:{self.port}/files/{key}/{file['filename']}"
             if file["filename"].endswith(".whl"):  # PEP 658, as PyPI has it, whether or not the mirrored index does
                 file["core-metadata"] = True
-        return json.dumps(page).encode()
+        self._pages[project] = json.dumps(page).encode()
+        return self._pages[project]
 
     def file(self, key: str, name: str) -> bytes | None:
         """Return a wheel, or its metadata."""
@@ -92,6 +96,8 @@ class Mirror:
 class _Handler(BaseHTTPRequestHandler):
     mirror: ClassVar[Mirror]
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one segment, as servers do
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")

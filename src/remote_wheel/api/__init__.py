@@ -76,7 +76,7 @@ def require(
 
             what = f"require() gives modules, and {requirement!r} is a file of requirements"
             raise UsageError(message=what, way_out="resolve() takes it, and the plan's mount().")
-    record, _ = boot_record("require", requirements, options, cache_dir)
+    record, _ = boot_record("require", requirements, options, cache_dir, hints=lambda: [module] if module else [])
     modules = []
     for requirement, subject in zip(requirements, record["subjects"], strict=True):
         modules.append(_import_planned(module or only(subject["choices"], requirement), subject, record))
@@ -197,10 +197,12 @@ def boot_record(
     tell: "Callable[[Sequence[str]], None] | None" = None,
     mount: "Callable[[Sequence[dict[str, Any]]], list[Root]]" = registry.add,
     keeps_mounted: bool = True,
+    hints: "Callable[[], Sequence[str]]" = list,
 ) -> "tuple[dict[str, Any], list[Root]]":
     """Find or make the boot record of a request and *mount* what it says. *tell* gets the notes of a new plan.
 
     *own* are options of the verb alone. Where it *keeps_mounted*, versions that this process has mounted are preferred.
+    *hints* gives names among which are those of the modules that will be imported first.
     """
     cache, path = cache_folder(cache_dir), search_path()
     preferred = _preferred() if keeps_mounted else []
@@ -221,6 +223,7 @@ def boot_record(
     from remote_wheel.api.cold import ask
 
     request = {**request_of(action, subjects, options, cache, keys[-1], preferred), "may_be_lean": True}
+    request["hints"] = list(hints())
     for is_rebuilt in (is_damaged, True):
         answer = ask({**request, "rebuild": is_rebuilt})
         record = boot.read_record(boot.record_path(cache, keys[-1]))

@@ -97,6 +97,10 @@ class Archives:
         self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
 
+    def at_hand(self) -> "Archives":
+        """Return one that gets archives from the store alone."""
+        return Archives(replace(self._settings, offline=True, refresh=False), self._store, self._client)
+
     def sink(
         self, staged: Staged, digests: Mapping[str, str], received: Callable[[int], None] = lambda _: None
     ) -> HashingSink:

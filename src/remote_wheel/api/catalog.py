@@ -47,7 +47,7 @@ class Progress(Protocol):
 
 
 class IndexCatalog:
-    """Listings and metadata for one resolution."""
+    """Listings and metadata for one resolution. *likely* is told which releases are candidates, the best ones first."""
 
     def __init__(
         self,
@@ -58,10 +58,11 @@ class IndexCatalog:
         pool: ThreadPoolExecutor,
         progress: Progress,
         pages: Pages,
+        likely: Callable[[Release], None],
     ) -> None:
         self._settings, self._store, self._client = settings, store, client
         self._archives, self._pool, self._progress = archives, pool, progress
-        self.pages = pages
+        self.pages, self._likely = pages, likely
         self._metadata: dict[Release, Future[CoreMetadata]] = {}
         self._looked_at = 0
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
@@ -106,6 +107,7 @@ class IndexCatalog:
                 else:
                     future = self._pool.submit(self._fetched_metadata, release)
             self._metadata[release] = future
+            self._likely(release)
         return future
 
     # --- metadata ----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ MARK = b"\n\0remote_wheel answers\0"
 _START = """import sys; sys.path.append(sys.argv[1])
 try: from remote_wheel.cli.helper import serve
 except KeyboardInterrupt: sys.exit(130)
-sys.exit(serve())"""
+serve()"""
 
 
 def collect_rarely() -> None:
@@ -50,29 +50,25 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
     """
     full = {**request, "optimize": sys.flags.optimize}
     if _make_progress:
-        return carry_out(full, _make_progress())
+        return carry_out({**full, "may_be_lean": False}, _make_progress())
     if not sys.executable or hasattr(sys, "frozen"):  # embedded or frozen: it is no interpreter that we could start
-        return carry_out(full, Silent())
+        return carry_out({**full, "may_be_lean": False}, Silent())
     return _ask_helper(full)
 
 
 def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
     """Carry out *request* in this process, and close *progress*. Raises RemoteWheelError, of a bug HelperFailed."""
-    return carry_out_lean({**request, "may_be_lean": False}, progress)[0]
-
-
-def carry_out_lean(request: "Mapping[str, Any]", progress: "Progress") -> "tuple[dict[str, Any], Callable[[], None]]":
-    """Do as carry_out does, and return beside the answer what is to be called when nobody waits any more."""
     from remote_wheel.api import pipeline
     from remote_wheel.api.request import Request
 
     lists = {
         "subjects": tuple(request["subjects"]),
         "search_path": tuple(request["search_path"]),
+        "hints": tuple(request.get("hints", ())),
         "preferred": tuple((name, version) for name, version in request["preferred"]),
     }
     try:
-        return pipeline.run_lean(Request(**{**request, **lists}), progress)
+        return pipeline.run(Request(**{**request, **lists}), progress)
     except RemoteWheelError:
         raise
     except Exception as error:
@@ -92,7 +88,7 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     try:
         helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
     except OSError:
-        return carry_out(request, Silent())
+        return carry_out({**request, "may_be_lean": False}, Silent())
     try:
         output, _ = helper.communicate(json.dumps(request).encode())
     except BaseException:  # whatever it was, no helper outlives its request

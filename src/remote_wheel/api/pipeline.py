@@ -7,12 +7,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
@@ -21,21 +22,26 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import UsageError
+from remote_wheel.errors import RemoteWheelError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
-from remote_wheel.index.listing import Listing
+from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings, pip_config_files
 from remote_wheel.spec.cutoff import is_age
-from remote_wheel.spec.source import without_secrets
+from remote_wheel.spec.requirement import parse_requirement
+from remote_wheel.spec.source import is_source, split_extras, without_secrets
 from remote_wheel.store.cache import Store
+from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
+    from remote_wheel.api.ahead import Ahead, Inbox
     from remote_wheel.api.records import Recorder
-from remote_wheel.verify.wheel import Verified
+
+_EARLY_BYTES: Final = 16 * 1024 * 1024  # what is fetched before it is known to be wanted is smaller
+_EARLY_THREADS: Final = 4
 
 
 def run(request: Request, progress: Progress) -> dict[str, Any]:
@@ -43,13 +49,7 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
 
     With a lock folder, {"lock": …} is the text of the lock file. Raises RemoteWheelError.
     """
-    return run_lean(request, progress)[0]
-
-
-def run_lean(request: Request, progress: Progress) -> tuple[dict[str, Any], Callable[[], None]]:
-    """Do as run does, and return beside the answer what is to be called when nobody waits any more."""
-    run = _Run(request, progress)
-    return run.carry_out(), run.finish
+    return _Run(request, progress).carry_out()
 
 
 class _Run:
@@ -77,8 +77,10 @@ class _Run:
             self._settings = settings = replace(settings, prefer_installed=False)
         preferred = {NormalizedName(name): version for name, version in request.preferred}
         self._wishes = self._inputs.wishes(settings, self._target, preferred)
-        self._planner = Planner(settings, self._archives, self._target, self._catalog, self._wishes)
-        self._recorder: Recorder | None = None
+        self._planner = self._make_planner(self._archives)
+        self._ahead: Ahead | None = None
+        self._early: dict[str, tuple[str, Future[Verified]]] = {}  # by project: URL and wheel, fetched while planning
+        self._fetching = ThreadPoolExecutor(_EARLY_THREADS)
         self._started_s = started_s
 
     def carry_out(self) -> dict[str, Any]:
@@ -99,30 +101,79 @@ class _Run:
                 self._store.write_record(self._request.key, boot.dump_record(made))
         return {"plan": json.loads(made["plan"])}
 
-    def finish(self) -> None:
-        """Make whole what was made lean, and have the record say so; another that was written since stays."""
-        if self._recorder is None:
+    def _record(self) -> dict[str, Any]:
+        """Make the plan, prepare what it mounts, and return the boot record."""
+        if self._request.may_be_lean:
+            from remote_wheel.api.ahead import Ahead
+
+            self._ahead = Ahead(self._work_ahead)
+        recorder = self._make_recorder(self._planner, self._fetch)
+        plan = self._plan()
+        made = recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._watched)
+        if self._ahead and made["is_lean"]:
+            pins = [pin for pin in plan.pins if not pin.installed_at]
+            # Who reads this waits for the lock on the record, until it is written.
+            self._ahead.recorded(pins, dict(self._planner.planned_metadata), self._fresh_until_s)
+        return made
+
+    def _make_planner(self, archives: Archives) -> Planner:
+        return Planner(self._settings, archives, self._target, self._catalog, self._wishes)
+
+    def _make_recorder(self, planner: Planner, fetch: Callable[[Pin], Verified]) -> "Recorder":
+        from remote_wheel.api.records import Recorder  # compiling and verifying: much to import
+
+        return Recorder(self._request, self._settings, self._store, self._progress, planner=planner, fetch=fetch)
+
+    # --- ahead of what is asked for, and behind it ---------------------------------------------------------------
+
+    def _likely(self, release: Release) -> None:
+        """Fetch the wheel of a project's first candidate while the planning goes on: it is hardly ever another one."""
+        file = release.file
+        if not self._request.key or file is None or not file.filename.endswith(".whl"):
             return
+        if release.project in self._early or (file.size_bytes or _EARLY_BYTES) >= _EARLY_BYTES:
+            return
+        pin = Pin(
+            name=release.project,
+            version=str(release.version),
+            filename=file.filename,
+            url=file.url,
+            digests=file.digests,
+            size_bytes=file.size_bytes,
+        )
+        self._early[release.project] = file.url, self._fetching.submit(self._fetch_early, pin)
+
+    def _fetch_early(self, pin: Pin) -> Verified:
+        verified = self._archives.wheel(pin.filename, pin.url, pin.digests, received=self._received(pin))
+        if self._ahead:
+            self._ahead.wheel(replace(pin, digests={**pin.digests, "sha256": verified.sha256}))
+        return verified
+
+    def _work_ahead(self, inbox: "Inbox") -> None:
+        """Do in a process beside this one what Ahead is for, with what is in the store."""
+        from remote_wheel.api.ahead import Worker
+
+        archives = self._archives.at_hand()
+        recorder = self._make_recorder(self._make_planner(archives), lambda pin: self._get(archives, pin))
+        names = [split_extras(text)[0] for text in self._inputs.requirements]
+        subjects = [parse_requirement(text).name for text in names if not is_source(text)]
+        Worker(recorder, self._request.hints, map(canonicalize_name, subjects)).run(
+            inbox, lambda fresh_until_s: self._finish(recorder, fresh_until_s)
+        )
+
+    def _finish(self, recorder: "Recorder", fresh_until_s: float) -> None:
+        """Make whole what was made lean, and have the record say so; another that was written since stays."""
         path = boot.record_path(self._request.cache, self._request.key)
-        lean = boot.read_record(path)
+        with self._store.lock(f"record {self._request.key}"):  # it is being written
+            lean = boot.read_record(path)
         if lean is None or not lean["is_lean"]:
             return
         if not self._store.is_there():  # somebody deleted it: nothing is to come back
             return
-        whole = self._recorder.finish(lean, self._fresh_until_s)
+        whole = recorder.finish(lean, fresh_until_s)
         with self._store.lock(f"record {self._request.key}"):
             if boot.read_record(path) == lean:
                 self._store.write_record(self._request.key, boot.dump_record(whole))
-
-    def _record(self) -> dict[str, Any]:
-        """Make the plan, prepare what it mounts, and return the boot record."""
-        from remote_wheel.api.records import Recorder  # compiling and verifying: much to import
-
-        plan = self._plan()
-        self._recorder = Recorder(
-            self._request, self._settings, self._store, self._progress, planner=self._planner, fetch=self._fetch
-        )
-        return self._recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._watched)
 
     @property
     def _fresh_until_s(self) -> float:
@@ -193,20 +244,35 @@ class _Run:
             search_path=self._request.search_path,
             installed_only=installed_only,
         )
-        return IndexCatalog(self._settings, self._store, self._client, self._archives, pool, self._progress, pages)
+        return IndexCatalog(
+            self._settings, self._store, self._client, self._archives, pool, self._progress, pages, self._likely
+        )
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _fetch(self, pin: Pin) -> Verified:
+        url, early = self._early.get(pin.name, ("", None))
+        if early and url == pin.url:
+            with suppress(RemoteWheelError):  # below, it is told with all that is known now
+                verified = early.result()
+                planned = self._planner.planned_metadata.get(pin.url)
+                if planned in (None, verified.metadata_sha256):
+                    return verified
+        return self._get(self._archives, pin)
+
+    def _get(self, archives: Archives, pin: Pin) -> Verified:
         planned = self._planner.planned_metadata.get(pin.url)
-        return self._archives.wheel(
+        return archives.wheel(
             pin.filename,
             pin.url if "://" in pin.url else Path(pin.url).absolute().as_uri(),
             pin.digests,
             metadata_digests={"sha256": planned} if planned else None,
-            received=lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes),
+            received=self._received(pin),
             stated_by="the lock" if self._request.action == "lock" else "the index",
         )
+
+    def _received(self, pin: Pin) -> Callable[[int], None]:
+        return lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes)
 
     # --- locks -------------------------------------------------------------------------------------------------------
 

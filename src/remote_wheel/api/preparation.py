@@ -1,21 +1,22 @@
 """Verified distributions become images and trees in the store, once for all processes."""
 
-import hashlib
+import marshal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, BinaryIO
 
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.catalog import Progress
 from remote_wheel.errors import InvalidMetadata, MustBeUnpacked
-from remote_wheel.mounts.image import DamagedImage, Image
-from remote_wheel.prepare.image import Compiled, compile_modules, write_image
-from remote_wheel.prepare.modules import choose_module
+from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image, make_entry, published_path
+from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, write_image
+from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.settings import Settings
 from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
@@ -45,7 +46,8 @@ class Preparation:
     ) -> None:
         self._is_rebuilt, self._rebuilt = rebuild, set[str]()
         self._may_be_lean = may_be_lean
-        self._unfinished: list[tuple[str, str, Callable[[], Verified]]] = []  # key, choice, its archive
+        self._unfinished: dict[str, tuple[str, Callable[[], Verified]]] = {}  # by key: choice, archive
+        self._codes: dict[str, dict[str, CodeType]] = {}  # by key and file, what was compiled of lean images
         self._store, self._progress, self._optimize = store, progress, optimize
         self._interpreter = f"{sys.implementation.cache_tag}-{optimize}"
         self._unpack, self._in_memory = _names(settings.unpack), _names(settings.in_memory)
@@ -81,7 +83,7 @@ class Preparation:
                 facts = self._known(key) or self._make(archive, key, choice, is_lean=self._may_be_lean)
         key = f"{sha256}{choice}{variant}"
         if facts["is_lean"]:
-            self._unfinished.append((key, choice, verified))
+            self._unfinished[key] = choice, verified
         image = str(self._image_path(key, is_lean=facts["is_lean"]))
         root = str(self._store.tree_path(key)) if facts["reasons"] else image
         return {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
@@ -89,16 +91,26 @@ class Preparation:
     def finish(self) -> dict[str, str]:
         """Make the lean images whole; return the path of each whole one by the lean one's."""
         paths = {}
-        for key, choice, verified in self._unfinished:
+        for key, (choice, verified) in self._unfinished.items():
             if not self._store.is_there():
                 break
             with self._store.lock(f"image {self._interpreter} {key}"):
                 if self._facts(key, is_lean=False) is None:
                     self._make(verified(), key, choice, is_lean=False)
-            lean, whole = (str(self._image_path(key, is_lean=is_lean)) for is_lean in (True, False))
-            paths[lean] = whole
+            lean, whole = (self._image_path(key, is_lean=is_lean) for is_lean in (True, False))
+            Path(published_path(str(lean))).unlink(missing_ok=True)  # who reads it has it open
+            paths[str(lean)] = str(whole)
         self._unfinished.clear()
         return paths
+
+    def published(self, archive: Verified, entry: Mapping[str, Any]) -> "Published | None":
+        """Return what compiles the modules of an *entry* that is lean, for all to use; None where it is whole."""
+        key = Path(entry["image"]).name.removesuffix(LEAN)
+        if not entry["is_lean"]:
+            return None
+        path = Path(published_path(entry["image"]))
+        codes = self._codes.setdefault(key, {})
+        return Published(archive, codes, entry["choices"], optimize=self._optimize, file=self._store.publish(path))
 
     def _image_path(self, key: str, *, is_lean: bool) -> Path:
         return self._store.image_path(f"{key}-lean" if is_lean else key, self._interpreter)
@@ -132,9 +144,13 @@ class Preparation:
 
     def _make(self, verified: Verified, key: str, choice: str, *, is_lean: bool) -> dict[str, Any]:
         self._progress.preparing(verified.filename)
-        compiled = _override(compile_modules(verified, optimize=self._optimize, is_lean=is_lean), choice)
+        known = self._codes.setdefault(key, {})
+        compiled = compile_modules(verified, optimize=self._optimize, is_lean=is_lean, known=known)
+        if is_lean:
+            known.update(compiled.codes)
+        compiled = _override(compiled, choice)
         path = self._image_path(key, is_lean=is_lean)
-        root = self._store.unpack(key, _unpackable(verified)) if compiled.reasons else path
+        root = self._store.unpack(key, _unpackable(verified), verified.read) if compiled.reasons else path
         with self._store.new_image(path) as file:
             write_image(compiled, file, str(root))
         metadata, table = verified.metadata, compiled.table
@@ -146,7 +162,7 @@ class Preparation:
             "filename": verified.filename,
             "sha256": verified.sha256,
             "dist_info": verified.dist_info,
-            "metadata_sha256": _metadata_digest(verified),
+            "metadata_sha256": verified.metadata_sha256,
             "tops": table.tops,
             "namespaces": table.namespaces,
             "choices": choose_module(metadata.name if metadata else "", table),
@@ -156,6 +172,49 @@ class Preparation:
         }
         self._store.write_facts(path, facts)
         return facts
+
+
+class Published:
+    """Compiles modules of a lean image, one by one, into *codes*, and publishes them in *file* if it is given one."""
+
+    def __init__(
+        self,
+        archive: Verified,
+        codes: dict[str, CodeType],
+        choices: Sequence[str],
+        *,
+        optimize: int,
+        file: BinaryIO | None,
+    ) -> None:
+        self._archive, self._codes, self._optimize, self._file = archive, codes, optimize, file
+        self.modules: Mapping[str, tuple[int, str]] = find_modules(archive.files).modules
+        self.choices = choices
+
+    def compile(self, key: str) -> CodeType | None:
+        """Return the code of the module *key* (``flask/app``), which is published; None where it has none."""
+        kind, name = self.modules[key]
+        if kind not in (MODULE, PACKAGE):
+            return None
+        code = self._codes.get(name) or compile_source(self._archive.read(name), name, self._optimize)
+        if code and name not in self._codes:
+            self._codes[name] = code
+            if self._file:
+                self._file.write(make_entry(name, marshal.dumps(code)))
+        return code
+
+    def compile_rest(self) -> None:
+        """Compile all that is left."""
+        for key in self.modules:
+            self.compile(key)
+
+    def is_package(self, key: str) -> bool:
+        """Whether the module *key* is a package."""
+        return self.modules[key][0] == PACKAGE
+
+    def close(self) -> None:
+        """Publish no more."""
+        if self._file:
+            self._file.close()
 
 
 def _names(given: tuple[str, ...]) -> frozenset[str]:
@@ -175,11 +234,12 @@ def _override(compiled: Compiled, choice: str) -> Compiled:
     return compiled
 
 
-def _unpackable(verified: Verified) -> Iterator[tuple[str, bytes, bool]]:
-    """Yield the files of the import root, but for bytecode nobody can check; installers leave that out, too."""
-    for path in verified.files:
-        if "__pycache__" not in path.split("/"):
-            yield path, verified.read(path), verified.is_executable(path)
+def _unpackable(verified: Verified) -> dict[str, bool]:
+    """Return the files of the import root, but for bytecode nobody can check, and whether each is executable.
+
+    Installers leave that bytecode out, too.
+    """
+    return {path: verified.is_executable(path) for path in verified.files if "__pycache__" not in path.split("/")}
 
 
 def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
@@ -197,8 +257,3 @@ def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:
     except ConfigParserError as error:
         reason = f"its entry_points.txt can't be read ({str(error).splitlines()[0]})"
         raise InvalidMetadata(subject=verified.filename, reason=reason) from error
-
-
-def _metadata_digest(verified: Verified) -> str:
-    path = f"{verified.dist_info}/METADATA"
-    return hashlib.sha256(verified.read(path)).hexdigest() if path in verified.files else ""

@@ -28,11 +28,19 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
             request.options,
             request.cache_dir,
             tell=tell,
+            hints=lambda: _names_in(request),
         )
         scripts |= record["scripts"]
         request.options = bound_by(record, request.options)
     if request.requirements:
-        record, _ = boot_record("require", request.requirements, request.options, request.cache_dir, tell=tell)
+        record, _ = boot_record(
+            "require",
+            request.requirements,
+            request.options,
+            request.cache_dir,
+            tell=tell,
+            hints=lambda: _names_in(request),
+        )
         scripts |= record["scripts"]
     if request.kind == "exe" and request.target not in scripts:
         from remote_wheel.errors import UnknownScript
@@ -49,3 +57,18 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
                 message=f"the script {request.target!r} {what}", way_out="--with goes before each requirement."
             )
     return scripts
+
+
+def _names_in(request: RunRequest) -> "Sequence[str]":
+    """Return the names in the program's code at its top level, which those of the modules it imports are among."""
+    if request.kind == "module":
+        return [f"{request.target}.__main__", request.target]
+    if request.kind == "exe" or request.target == "-":
+        return []
+    try:
+        if request.kind == "command":
+            return compile(request.target, "<string>", "exec", dont_inherit=True).co_names
+        with open(request.target, "rb") as file:
+            return compile(file.read(), request.target, "exec", dont_inherit=True).co_names
+    except (OSError, SyntaxError, ValueError):  # said when it is run
+        return []

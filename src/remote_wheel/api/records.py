@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from packaging.utils import NormalizedName
 
+from remote_wheel.api.archives import Acquired
 from remote_wheel.api.catalog import Progress
 from remote_wheel.api.installed import modules_of, scripts_of
 from remote_wheel.api.planning import Planner
-from remote_wheel.api.preparation import Preparation
+from remote_wheel.api.preparation import Preparation, Published
 from remote_wheel.api.request import Request
 from remote_wheel.mounts import boot
 from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
@@ -84,10 +85,22 @@ class Recorder:
         files = [(path, tokens[path] if path in tokens else boot.file_token(path)) for path in paths]
         return {**record, "fresh_until_s": fresh_until_s, "is_lean": False, "mounts": mounts, "files": files}
 
+    def publish(self, pin: Pin) -> Published | None:
+        """Prepare *pin*; return what compiles its modules ahead of their import, None where they are compiled."""
+        acquired = self._planner.acquired(pin)
+        archive = acquired.verified if acquired else self._fetch(pin)
+        return self._preparation.published(archive, self._enter(pin, acquired, archive))
+
+    def trust(self, planned_metadata: Mapping[str, str]) -> None:
+        """Take over what another process planned with."""
+        self._planner.planned_metadata = planned_metadata
+
     def _prepare(self, pin: Pin) -> dict[str, Any]:
         """Return the boot record's entry of *pin*."""
         acquired = self._planner.acquired(pin)
-        verified = acquired.verified if acquired else None
+        return self._enter(pin, acquired, acquired.verified if acquired else None)
+
+    def _enter(self, pin: Pin, acquired: Acquired | None, verified: Verified | None) -> dict[str, Any]:
         metadata = verified.metadata if verified else None
         entry = self._preparation.entry(
             NormalizedName(pin.name),

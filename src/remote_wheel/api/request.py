@@ -27,4 +27,5 @@ class Request:
     rebuild: bool = False  # what the boot record names turned out to be damaged: make it again
     lock_folder: str = ""
     answer_key: str = ""
+    hints: tuple[str, ...] = ()  # names among which are those of the modules that the caller will import first
     may_be_lean: bool = False  # images without code will do for the first import, if they are finished behind it

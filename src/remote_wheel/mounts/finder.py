@@ -67,8 +67,9 @@ class ImageLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> "CodeType":
         """Return the code object: from the image where it is whole, else compiled from the source."""
-        _kind, at, size, crc, _name = self._entry
-        blob = self.root.image.read(at, size, crc) if size else None
+        _kind, at, size, crc, name = self._entry
+        image = self.root.image
+        blob = image.read(at, size, crc) if size else image.published(name)
         if blob is None:
             path = self.get_filename(fullname)
             return self.source_to_code(self.get_data(path), path)

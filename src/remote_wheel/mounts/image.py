@@ -11,6 +11,7 @@ which are all that a warm import reads:
 docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file.
 """
 
+import _thread
 import marshal
 import mmap
 import os
@@ -18,6 +19,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from io import FileIO
     from typing import Any, Final
 
 MODULE: "Final" = 0
@@ -28,6 +30,8 @@ BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 
 _MAGIC: "Final" = b"RWI1"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
+_ENTRY_BYTES: "Final" = 3 * 4
+LEAN: "Final" = "-lean.zip"  # how the name of an image ends that has no code, or little of it
 
 if TYPE_CHECKING:
     ModuleEntry = tuple[int, int, int, int, str]
@@ -46,6 +50,65 @@ def _read_trailer(trailer: bytes, path: str) -> "tuple[MemberEntry, MemberEntry]
     return (at, size, crc), (at2, size2, crc2)
 
 
+def make_entry(name: str, code: bytes) -> bytes:
+    """Return a file's marshalled code as it is published: three little-endian 32-bit numbers, name, code.
+
+    The numbers are how many bytes each has, and the CRC-32 of both.
+    """
+    path = name.encode()
+    crc = zlib.crc32(code, zlib.crc32(path))
+    return b"".join((*(number.to_bytes(4, "little") for number in (len(path), len(code), crc)), path, code))
+
+
+class Published:
+    """Code that another process compiles while this one imports from a lean image.
+
+    It appends entries to a file beside the image; what has come so far is looked up, nothing is waited for.
+    """
+
+    __slots__ = ("_at", "_file", "_found", "_lock", "_path")
+
+    def __init__(self, image: str) -> None:
+        self._path = published_path(image)
+        self._file: "FileIO | None" = None
+        self._at = 0  # up to where it was read
+        self._found: dict[str, tuple[int, int, int]] = {}
+        self._lock = _thread.allocate_lock()
+
+    def read(self, name: str) -> "bytes | None":
+        """Return the code of the file *name* if it is there and whole."""
+        with self._lock:
+            if self._file is None:
+                try:
+                    self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  # for as long as the image
+                except OSError:
+                    return None
+            if name not in self._found:
+                self._read_on(self._file.fileno())
+            if name not in self._found:
+                return None
+            at, size, crc = self._found[name]
+            code = os.pread(self._file.fileno(), size, at)
+            return code if zlib.crc32(code, zlib.crc32(name.encode())) == crc else None
+
+    def _read_on(self, descriptor: int) -> None:
+        end = os.fstat(descriptor).st_size
+        while self._at + _ENTRY_BYTES <= end:
+            head = os.pread(descriptor, _ENTRY_BYTES + 512, self._at)
+            length, size, crc = (int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8))
+            code_at = self._at + _ENTRY_BYTES + length
+            if code_at + size > end:
+                return
+            name = head[_ENTRY_BYTES : _ENTRY_BYTES + length].decode("utf-8", "replace")  # a longer one is not found
+            self._found[name] = (code_at, size, crc)
+            self._at = code_at + size
+
+
+def published_path(image: str) -> str:
+    """Return where the code that a lean image lacks is published."""
+    return image[:-4] + ".codes"
+
+
 class DamagedImage(Exception):
     """The file is no image or is not whole. The caller makes it again; it never reaches the user."""
 
@@ -53,7 +116,7 @@ class DamagedImage(Exception):
 class Image:
     """A mapped image. Its tables are checked when read, its code and members each time they are used."""
 
-    __slots__ = ("_members", "folders", "modules", "path", "view")
+    __slots__ = ("_members", "_published", "folders", "modules", "path", "view")
 
     def __init__(self, path: str) -> None:
         """Map the file at *path* and read its module table. Raises OSError or DamagedImage."""
@@ -70,6 +133,7 @@ class Image:
         self.folders: frozenset[str]
         self.modules, self.folders = self._load(*modules)
         self._members: "MemberEntry | dict[str, MemberEntry]" = members
+        self._published = Published(path) if path.endswith(LEAN) else None
 
     def _load(self, at: int, size: int, crc: int) -> "Any":
         blob = self.view[at : at + size]
@@ -84,6 +148,10 @@ class Image:
             members: dict[str, MemberEntry] = self._load(*self._members)
             self._members = members
         return self._members
+
+    def published(self, name: str) -> "bytes | None":
+        """Return the code of a file that another process has compiled since this lean image was made, None without."""
+        return self._published.read(name) if self._published else None
 
     def is_whole(self) -> bool:
         """Whether every piece of code and every member has its checksum; reads the whole file."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 from remote_wheel.mounts import children
 from remote_wheel.mounts.finder import MountFinder, Root, make_hook, note_missing_file
-from remote_wheel.mounts.image import Image
+from remote_wheel.mounts.image import LEAN, Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
@@ -94,7 +94,7 @@ def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
 def _root_of_entry(entry: "dict[str, Any]") -> "Root | None":
     """Return the mounted root of a record's entry: by its path, or that of the image it was before it was finished."""
     path = entry["root"]
-    other = f"{path[:-9]}.zip" if path.endswith("-lean.zip") else f"{path[:-4]}-lean.zip"
+    other = f"{path[: -len(LEAN)]}.zip" if path.endswith(LEAN) else f"{path[:-4]}{LEAN}"
     return _roots.get(path) or (_roots.get(other) if path.endswith(".zip") else None)
 
 

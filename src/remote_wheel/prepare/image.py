@@ -7,7 +7,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -24,6 +24,9 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and the source is not looked at again
 
 
+NOTHING_KNOWN: Final[Mapping[str, CodeType]] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """A distribution's modules, compiled, and the reasons to unpack it (none: it stays in memory).
@@ -38,11 +41,14 @@ class Compiled:
     native: str = ""
 
 
-def compile_modules(verified: Verified, *, optimize: int, is_lean: bool = False) -> Compiled:
+def compile_modules(
+    verified: Verified, *, optimize: int, is_lean: bool = False, known: Mapping[str, CodeType] = NOTHING_KNOWN
+) -> Compiled:
     """Compile every module for *optimize* (as `compile` takes it) and scan what the code needs.
 
     A file that does not compile (a template, Python 2) is left to raise its error when somebody imports it. If it
     *is_lean*, only what the scan has to see is compiled, and the rest when it is imported: that is most of the time.
+    *known* is code, by file, that was compiled before.
     """
     table, scan = find_modules(verified.files), Scan()
     codes: dict[str, CodeType] = {}
@@ -51,7 +57,9 @@ def compile_modules(verified: Verified, *, optimize: int, is_lean: bool = False)
         scan.add_path(path)
         if path in sources:
             source = verified.read(path)
-            code = None if is_lean and not may_tell(source) else _compile(source, path, optimize)
+            code = known.get(path)
+            if code is None and (not is_lean or may_tell(source)):
+                code = compile_source(source, path, optimize)
             if code:
                 codes[path] = code
             scan.add_module(path, source, code)
@@ -100,7 +108,8 @@ def _adder(archive: zipfile.ZipFile, file: BinaryIO) -> Callable[[str, bytes], i
     return add
 
 
-def _compile(source: bytes, path: str, optimize: int) -> CodeType | None:
+def compile_source(source: bytes, path: str, optimize: int) -> CodeType | None:
+    """Return the code of a module's *source*, None where it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel's author's, not the user's
         try:

@@ -1,12 +1,11 @@
 """The store's rooms: archives, images, trees, pages, metadata and boot records. docs/reference/store.md draws them."""
 
 import hashlib
-import io
 import json
 import mmap
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from remote_wheel.errors import StoreError
 from remote_wheel.store.files import (
+    NEW,
     Staged,
     make_private_folder,
     read_file,
@@ -21,12 +21,14 @@ from remote_wheel.store.files import (
     staged_file,
     staged_folder,
     write_file,
+    write_tree,
 )
 
 _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# This folder is a cache of remote_wheel and can be deleted at any time; see https://bford.info/cachedir/\n"
 )
+_POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _HEAD_BYTES: Final = 64 * 1024  # URLs and headers of one answer
 _ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks")
 
@@ -63,6 +65,10 @@ class Store:
         """Whether the folder still is where it was made."""
         return self._root.is_dir()
 
+    def _check_is_there(self) -> None:
+        if not self.is_there():  # nothing is to come back that somebody did away with
+            raise StoreError(path=str(self._root), reason="somebody has deleted it")
+
     def _place(self, room: str, name: str) -> str:
         """Return where *name* is in *room*; as text, for a resolution asks hundreds of times."""
         return f"{self._root_text}{os.sep}{room}{os.sep}{_key(name)}"
@@ -90,8 +96,7 @@ class Store:
     def image_path(self, key: str, interpreter: str) -> Path:
         """Return where the image of archive *key* is for an interpreter's cache tag and optimisation."""
         room = self._root / "images" / interpreter
-        if not self.is_there():
-            raise StoreError(path=str(self._root), reason="somebody has deleted it")
+        self._check_is_there()
         make_private_folder(room)
         return room / f"{key}.zip"
 
@@ -103,23 +108,16 @@ class Store:
         """Return the context of a file that becomes the image at *path*."""
         return staged_file(path)
 
-    def unpack(self, key: str, files: Iterable[tuple[str, bytes, bool]]) -> Path:
-        """Write *files* (path, contents, whether executable) into a folder of their own and return it.
+    def unpack(self, key: str, files: Mapping[str, bool], read: Callable[[str], bytes]) -> Path:
+        """Write *files* (path → whether executable), which *read* gets, into a folder of their own and return it.
 
-        A whole one that is there is kept, another replaced. `installer` writes: it keeps every path inside the folder.
+        A whole one that is there is kept, another replaced. Paths are a verified archive's, so below it.
         """
-        from installer.destinations import SchemeDictionaryDestination
-        from installer.utils import Scheme
-
         tree = self.tree_path(key)
         with self.lock(f"tree {key}"):  # interpreters that make images of their own share the tree
             if not self.is_tree_whole(key):
                 with staged_folder(tree) as staging:
-                    destination = SchemeDictionaryDestination({"purelib": str(staging)}, "", "posix")
-                    sizes = {}
-                    for path, data, is_executable in files:
-                        destination.write_file(Scheme("purelib"), path, io.BytesIO(data), is_executable)
-                        sizes[path] = len(data)
+                    sizes = write_tree(staging, files, read)
                     write_file(_manifest(tree), json.dumps(sizes).encode())
         return tree
 
@@ -131,6 +129,13 @@ class Store:
             return bool(sizes) and all((tree / path).stat().st_size == size for path, size in sizes.items())
         except (OSError, ValueError, AttributeError):
             return False
+
+    def publish(self, path: Path) -> BinaryIO | None:
+        """Return a new file at *path* for others to read while it is written; None where somebody else has begun it."""
+        try:
+            return os.fdopen(os.open(path, NEW, 0o600), "wb", buffering=0)
+        except OSError:
+            return None
 
     def discard(self, image: Path, key: str) -> None:
         """Forget an image and its tree, because something of them turned out to be damaged."""
@@ -232,9 +237,10 @@ class Store:
         """Hold the lock on making *name*, between processes and threads; waits for who has it."""
         import filelock  # not needed where nothing is made
 
+        self._check_is_there()
         path = self._root / "locks" / f"{_key(name)}.lock"
         try:
-            with filelock.FileLock(path, mode=0o600):
+            with filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S):
                 yield
         except (PermissionError, NotImplementedError) as error:
             raise StoreError(path=str(path), reason=str(error)) from error

@@ -5,14 +5,17 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from remote_wheel.errors import StoreError
 
-_NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FEW: Final = 16  # files that are not worth a thread
+_WRITERS: Final = 4
+NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def make_private_folder(path: Path) -> None:
@@ -62,7 +65,7 @@ def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> 
     """
     staging = _staging_name(folder / hint)
     try:
-        descriptor = os.open(staging, _NEW, 0o600)
+        descriptor = os.open(staging, NEW, 0o600)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 new = Staged(file)
@@ -106,6 +109,31 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         sync_folder(destination.parent)
     except OSError as error:
         raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
+
+
+def write_tree(folder: Path, files: Mapping[str, bool], read: Callable[[str], bytes]) -> dict[str, int]:
+    """Write *files* (path with slashes → whether executable), which *read* gets, below *folder*; return their sizes.
+
+    To make a file takes half a millisecond of the system's time on some disks: several threads take less.
+    """
+    for place in sorted({path.rpartition("/")[0] for path in files}):
+        (folder / place).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write(path: str) -> int:
+        data = memoryview(read(path))
+        descriptor = os.open(folder / path, NEW, 0o700 if files[path] else 0o600)
+        try:
+            rest = data
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
+        return len(data)
+
+    if len(files) <= _FEW:
+        return {path: write(path) for path in files}
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        return dict(zip(files, pool.map(write, files), strict=True))
 
 
 def write_file(destination: Path, data: bytes, *, is_durable: bool = True) -> None:

@@ -50,6 +50,12 @@ class Verified:
         assert self.archive is not None  # a programming error: names of members without an archive
         return self.archive.read(member)
 
+    @property
+    def metadata_sha256(self) -> str:
+        """The SHA-256 of its METADATA file, empty where it has none."""
+        path = f"{self.dist_info}/METADATA"
+        return hashlib.sha256(self.read(path)).hexdigest() if path in self.files else ""
+
     def is_executable(self, path: str) -> bool:
         """Whether the archive marks the file as executable."""
         member = self.files[path]
