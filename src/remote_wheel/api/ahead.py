@@ -85,6 +85,7 @@ class Worker:
         self._subjects = frozenset(subjects)
         self._forecast = Forecast(wanted)
         self._pins: deque[Pin] = deque()
+        self._trees: deque[Published] = deque()
         self._published: dict[str, Published] = {}  # by the pin's key
         self._homes: dict[str, Published] = {}  # by the key of a module
         self._final: dict[str, Any] | None = None
@@ -100,6 +101,8 @@ class Worker:
                 self._prepare(self._pins.popleft())
             elif key := self._forecast.next():
                 self._compile(key)
+            elif self._trees:
+                self._trees.popleft().unpack()
             elif self._final:
                 os.nice(_NICENESS)  # what follows nobody waits for
                 for published in self._published.values():
@@ -124,6 +127,7 @@ class Worker:
         if published is None:
             return
         self._published[pin.key] = published
+        self._trees.append(published)
         self._homes.update(dict.fromkeys(published.modules, published))
         self._forecast.add(published.modules)
         if pin.name in self._subjects:
@@ -131,6 +135,7 @@ class Worker:
 
     def _compile(self, key: str) -> None:
         if home := self._homes.get(key):
+            home.unpack()
             code = home.compile(key)
             if code:
                 self._forecast.learn(key, code, is_package=home.is_package(key))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel import api
 from remote_wheel.api.cold import ask
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from remote_wheel.api import Mount, Options
+
+
+# What of a record's entry is about how it is kept, not about the distribution.
+_INSIDE: Final = frozenset(("archive", "format", "image", "is_lean", "is_packed", "lock", "root", "wanted_by"))
 
 
 class Plan(pure.Plan):
@@ -109,9 +113,7 @@ def inspect(
 
         raise StoreError(path=cache, reason="what is written there does not read back")
     facts: dict[str, Any] = record["mounts"][0]
-    return {
-        name: value for name, value in facts.items() if name not in ("image", "root", "format", "is_lean", "wanted_by")
-    }
+    return {name: value for name, value in facts.items() if name not in _INSIDE}
 
 
 def lock(

@@ -15,14 +15,15 @@ from packaging.utils import NormalizedName, canonicalize_name
 from remote_wheel.api.catalog import Progress
 from remote_wheel.errors import InvalidMetadata, MustBeUnpacked
 from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image, make_entry, published_path
-from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, write_image
+from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.settings import Settings
-from remote_wheel.store.cache import Store
+from remote_wheel.store.cache import Store, tree_lock
+from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 2  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 3  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 
@@ -86,7 +87,11 @@ class Preparation:
             self._unfinished[key] = choice, verified
         image = str(self._image_path(key, is_lean=facts["is_lean"]))
         root = str(self._store.tree_path(key)) if facts["reasons"] else image
-        return {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
+        entry = {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
+        if facts["is_packed"]:
+            entry["archive"] = str(self._store.archive_path(facts["sha256"]))
+            entry["lock"] = str(self._store.lock_path(tree_lock(key)))
+        return entry
 
     def finish(self) -> dict[str, str]:
         """Make the lean images whole; return the path of each whole one by the lean one's."""
@@ -110,7 +115,13 @@ class Preparation:
             return None
         path = Path(published_path(entry["image"]))
         codes = self._codes.setdefault(key, {})
-        return Published(archive, codes, entry["choices"], optimize=self._optimize, file=self._store.publish(path))
+        file = self._store.publish(path)
+
+        def unpack() -> None:
+            if entry["is_packed"]:
+                self._store.unpack(key, unpackable(archive), archive.read)
+
+        return Published(archive, codes, entry["choices"], optimize=self._optimize, file=file, unpack=unpack)
 
     def _image_path(self, key: str, *, is_lean: bool) -> Path:
         return self._store.image_path(f"{key}-lean" if is_lean else key, self._interpreter)
@@ -135,7 +146,13 @@ class Preparation:
             self._rebuilt.add(path.name)
             self._store.discard(path, key)
             return None
-        if facts is None or facts.get("format") != _FORMAT or (facts["reasons"] and not self._store.is_tree_whole(key)):
+        if facts is None or facts.get("format") != _FORMAT:
+            return None
+        if facts["is_packed"]:
+            if not self._store.archive_path(facts["sha256"]).is_file():
+                return None
+            self._store.drop_broken_tree(key)
+        elif facts["reasons"] and not self._store.is_tree_whole(key):
             return None
         try:
             return facts if Image(str(path)).is_whole() else None
@@ -150,13 +167,17 @@ class Preparation:
             known.update(compiled.codes)
         compiled = _override(compiled, choice)
         path = self._image_path(key, is_lean=is_lean)
-        root = self._store.unpack(key, _unpackable(verified), verified.read) if compiled.reasons else path
+        is_packed = bool(compiled.reasons) and is_lean and isinstance(verified.archive, Archive)
+        root = self._store.tree_path(key) if compiled.reasons else path
+        if compiled.reasons and not is_packed:
+            self._store.unpack(key, unpackable(verified), verified.read)
         with self._store.new_image(path) as file:
-            write_image(compiled, file, str(root))
+            write_image(compiled, file, str(root), is_packed=is_packed)
         metadata, table = verified.metadata, compiled.table
         facts = {
             "format": _FORMAT,
             "is_lean": is_lean,
+            "is_packed": is_packed,
             "name": metadata.name if metadata else "",
             "version": str(metadata.version) if metadata else "",
             "filename": verified.filename,
@@ -175,7 +196,10 @@ class Preparation:
 
 
 class Published:
-    """Compiles modules of a lean image, one by one, into *codes*, and publishes them in *file* if it is given one."""
+    """Compiles modules of a lean image, one by one, into *codes*, and publishes them in *file* if it is given one.
+
+    *unpack* makes its tree.
+    """
 
     def __init__(
         self,
@@ -185,8 +209,10 @@ class Published:
         *,
         optimize: int,
         file: BinaryIO | None,
+        unpack: Callable[[], None],
     ) -> None:
         self._archive, self._codes, self._optimize, self._file = archive, codes, optimize, file
+        self._unpack, self._is_unpacked = unpack, False
         self.modules: Mapping[str, tuple[int, str]] = find_modules(archive.files).modules
         self.choices = choices
 
@@ -201,6 +227,12 @@ class Published:
             if self._file:
                 self._file.write(make_entry(name, marshal.dumps(code)))
         return code
+
+    def unpack(self) -> None:
+        """Make the tree, if it is one that is to be unpacked, once."""
+        if not self._is_unpacked:
+            self._is_unpacked = True
+            self._unpack()
 
     def compile_rest(self) -> None:
         """Compile all that is left."""
@@ -232,14 +264,6 @@ def _override(compiled: Compiled, choice: str) -> Compiled:
             project=compiled.verified.filename, reason=f"native code is loaded from a file: {compiled.native}"
         )
     return compiled
-
-
-def _unpackable(verified: Verified) -> dict[str, bool]:
-    """Return the files of the import root, but for bytecode nobody can check, and whether each is executable.
-
-    Installers leave that bytecode out, too.
-    """
-    return {path: verified.is_executable(path) for path in verified.files if "__pycache__" not in path.split("/")}
 
 
 def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ class Recorder:
         wanted = [pin for pin in plan.pins if not pin.installed_at]
         with ThreadPoolExecutor(self._threads) as pool:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
-        watched = [path for entry in entries.values() for path in dict.fromkeys((entry["image"], entry["root"]))]
+        watched = [path for entry in entries.values() for path in _paths_of(entry)]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
         watched += files
         is_lean = any(entry["is_lean"] for entry in entries.values())
@@ -79,10 +79,11 @@ class Recorder:
         for entry in record["mounts"]:
             image = whole.get(entry["image"], entry["image"])
             root = image if entry["root"] == entry["image"] else entry["root"]
-            mounts.append({**entry, "image": image, "root": root, "is_lean": False})
-        paths = [whole.get(path, path) for path, _ in record["files"]]
-        tokens = dict(record["files"])
-        files = [(path, tokens[path] if path in tokens else boot.file_token(path)) for path in paths]
+            kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
+            mounts.append({**kept, "image": image, "root": root, "is_lean": False, "is_packed": False})
+        lean = {path for entry in record["mounts"] for path in _paths_of(entry)}
+        files = boot.tokens_of([path for entry in mounts for path in _paths_of(entry)])
+        files += [(path, token) for path, token in record["files"] if path not in lean]
         return {**record, "fresh_until_s": fresh_until_s, "is_lean": False, "mounts": mounts, "files": files}
 
     def publish(self, pin: Pin) -> Published | None:
@@ -112,6 +113,11 @@ class Recorder:
         )
         source = redact(pin.source) if "://" in pin.source else pin.source
         return {**entry, "source": source, "index": pin.index, "commit": pin.commit, "wanted_by": pin.wanted_by}
+
+
+def _paths_of(entry: Mapping[str, Any]) -> Iterable[str]:
+    """Return the files and folders that a record's entry rests on; one that is still to be unpacked rests on none."""
+    return dict.fromkeys((entry["image"], *(() if entry["is_packed"] else (entry["root"],))))
 
 
 def _choices(pin: Pin, entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from remote_wheel.mounts import image as kinds
 
 _SEP = os.sep
 # The interpreter runs these at its start, from wherever they are found: never from a mount.
+METADATA_READERS = frozenset(("importlib.metadata", "importlib_metadata", "pkg_resources"))
 _NEVER_SERVED = frozenset(("sitecustomize", "usercustomize", "__main__"))
 
 
@@ -39,13 +40,14 @@ class Root:
     `facts` is the boot record's entry: name, version, source (redacted), sha256, reasons and scripts.
     """
 
-    __slots__ = ("base", "facts", "image", "is_unpacked", "path", "tops", "uses")
+    __slots__ = ("base", "facts", "image", "is_pending", "is_unpacked", "path", "tops", "uses")
 
     def __init__(self, path: str, image: "Image", tops: "tuple[str, ...]", facts: "dict[str, Any]") -> None:
         self.path = path
         self.base = path + _SEP
         self.image = image
         self.is_unpacked = path != image.path
+        self.is_pending = self.is_unpacked and "archive" in facts and not os.path.isdir(path)
         self.tops = tops
         self.facts = facts
         self.uses = 0
@@ -208,6 +210,8 @@ _WATCHED = {"linecache": _tell_linecache, "pkg_resources": _tell_pkg_resources}
 
 def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
     """Make the spec that FileFinder would make for the same file."""
+    if root.is_pending:
+        make_tree(root)
     kind, name = entry[0], entry[4]
     path = root.base + (name if _SEP == "/" else name.replace("/", _SEP))
     is_package = kind in (kinds.PACKAGE, kinds.EXTENSION_PACKAGE)
@@ -225,6 +229,14 @@ def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
     return spec
 
 
+def make_tree(root: Root) -> None:
+    """Have the tree of a *root* that is looked into for the first time."""
+    from remote_wheel.mounts import trees
+
+    trees.make(root)
+    root.is_pending = False
+
+
 class MountFinder:
     """The dict in front: answers for regular packages of mounts, with no I/O to say 'not mine'."""
 
@@ -232,6 +244,14 @@ class MountFinder:
         self._roots = roots
         self.tops: dict[str, Root] = {}
         self.namespaces: dict[str, list[Root]] = {}
+        self.is_pending = False  # whether a root may be
+
+    def make_trees(self) -> None:
+        """Have the trees of all mounts: somebody is about to look for distributions in the folders of sys.path."""
+        self.is_pending = False
+        for root in list(self._roots.values()):
+            if root.is_pending:
+                make_tree(root)
 
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
@@ -239,6 +259,8 @@ class MountFinder:
         """Return the spec where this finder is sure of it; None leaves the name to PathFinder and the hook."""
         top = fullname.partition(".")[0]
         root = self.tops.get(top)
+        if self.is_pending and fullname in METADATA_READERS:
+            self.make_trees()
         if root is None:
             if top in self.namespaces:
                 return self._find_namespace(fullname, path, self.namespaces[top])
@@ -279,8 +301,12 @@ class MountFinder:
     def _find_namespace(self, fullname: str, path: "Sequence[str] | None", roots: "list[Root]") -> "ModuleSpec | None":
         """Return PathFinder's spec of a namespace package, with a loader that can read mounted resources."""
         key = fullname.replace(".", "/")
-        if not any(key in root.image.folders for root in roots):
+        found = [root for root in roots if key in root.image.folders]
+        if not found:
             return None
+        for root in found:
+            if root.is_pending:
+                make_tree(root)
         spec = PathFinder.find_spec(fullname, path)
         if spec is not None and spec.loader is None:
             spec.loader = PortionLoader(spec.submodule_search_locations, self._roots)

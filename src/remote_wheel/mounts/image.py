@@ -6,7 +6,8 @@ which are all that a warm import reads:
 
 - modules: path below the root without suffix, as in ``flask/app`` → (kind, code offset, code bytes, code CRC-32,
   file name), and the set of folders;
-- members: file path → (offset, bytes, CRC-32); empty where the wheel is unpacked and its files are on disk.
+- members: file path → (offset, bytes, CRC-32); empty where the wheel is unpacked and its files are on disk. Where it is
+  still to be unpacked, (offset, packed bytes, CRC-32, bytes, method, whether executable) in the archive.
 
 docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file.
 """
@@ -36,6 +37,7 @@ LEAN: "Final" = "-lean.zip"  # how the name of an image ends that has no code, o
 if TYPE_CHECKING:
     ModuleEntry = tuple[int, int, int, int, str]
     MemberEntry = tuple[int, int, int]
+    PackedEntry = tuple[int, int, int, int, int, bool]
 
 
 def make_trailer(modules: "MemberEntry", members: "MemberEntry") -> bytes:
@@ -132,7 +134,7 @@ class Image:
         self.modules: dict[str, ModuleEntry]
         self.folders: frozenset[str]
         self.modules, self.folders = self._load(*modules)
-        self._members: "MemberEntry | dict[str, MemberEntry]" = members
+        self._members: "MemberEntry | dict[str, Any]" = members
         self._published = Published(path) if path.endswith(LEAN) else None
 
     def _load(self, at: int, size: int, crc: int) -> "Any":
@@ -142,10 +144,10 @@ class Image:
         return marshal.loads(blob)  # noqa: S302  # checked just above
 
     @property
-    def members(self) -> "dict[str, MemberEntry]":
-        """The table of files, read when first asked for."""
+    def members(self) -> "dict[str, Any]":
+        """The table of files, read when first asked for: MemberEntry or PackedEntry by path."""
         if isinstance(self._members, tuple):
-            members: dict[str, MemberEntry] = self._load(*self._members)
+            members: dict[str, Any] = self._load(*self._members)
             self._members = members
         return self._members
 
@@ -156,7 +158,8 @@ class Image:
     def is_whole(self) -> bool:
         """Whether every piece of code and every member has its checksum; reads the whole file."""
         codes = (entry[1:4] for entry in self.modules.values())
-        return all(self.read(*place) is not None for place in (*codes, *self.members.values()))
+        members = (entry for entry in self.members.values() if len(entry) == 3)
+        return all(self.read(*place) is not None for place in (*codes, *members))
 
     def read(self, at: int, size: int, crc: int) -> "memoryview | None":
         """Return a checked slice of the file, None where it is damaged. Not a copy."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 from remote_wheel.mounts import children
-from remote_wheel.mounts.finder import MountFinder, Root, make_hook, note_missing_file
+from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, note_missing_file
 from remote_wheel.mounts.image import LEAN, Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
@@ -63,6 +63,9 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
             _forget_importers(root)
         for root in roots:
             root.uses += 1
+        _finder.is_pending = _finder.is_pending or any(root.is_pending for root in new)
+        if _finder.is_pending and not METADATA_READERS.isdisjoint(sys.modules):
+            _finder.make_trees()
         if new:
             children.export(mounted())
         return roots

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from remote_wheel.mounts.image import MODULE, PACKAGE, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
 from remote_wheel.prepare.scan import Scan, may_tell
+from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
-    from remote_wheel.mounts.image import MemberEntry, ModuleEntry
+    from remote_wheel.mounts.image import MemberEntry, ModuleEntry, PackedEntry
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and the source is not looked at again
@@ -69,11 +70,14 @@ def compile_modules(
     return Compiled(verified=verified, table=table, codes=codes, reasons=scan.reasons, native=scan.native)
 
 
-def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
-    """Write the image to the empty, seekable *file*. *root* is the path modules will be found under."""
+def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: bool = False) -> None:
+    """Write the image to the empty, seekable *file*. *root* is the path modules will be found under.
+
+    If it *is_packed*, the image says where in the wheel the files are that are still to be unpacked to there.
+    """
     verified = compiled.verified
     modules: dict[str, ModuleEntry] = {}
-    members: dict[str, MemberEntry] = {}
+    members: dict[str, MemberEntry | PackedEntry] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         add = _adder(archive, file)
         if not compiled.reasons:
@@ -82,6 +86,13 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
             for path in verified.files:
                 data = verified.read(path)
                 members[path] = (add(path, data), len(data), zlib.crc32(data))
+        if is_packed:
+            for path in unpackable(verified):
+                entry = _packed_entry(verified, path)
+                if entry is None:  # made, not packed
+                    data = verified.read(path)
+                    entry = add(path, data), len(data), zlib.crc32(data)
+                members[path] = entry
         for key, (kind, name) in compiled.table.modules.items():
             modules[key] = (kind, 0, 0, 0, name)
             if code := compiled.codes.get(name):
@@ -96,6 +107,23 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str) -> None:
             data = marshal.dumps(table)
             tables.append((add(f".remote_wheel/{name}", data), len(data), zlib.crc32(data)))
         archive.comment = make_trailer(*tables)
+
+
+def unpackable(verified: Verified) -> dict[str, bool]:
+    """Return the files of the import root, but for bytecode nobody can check, and whether each is executable.
+
+    Installers leave that bytecode out, too.
+    """
+    return {path: verified.is_executable(path) for path in verified.files if "__pycache__" not in path.split("/")}
+
+
+def _packed_entry(verified: Verified, path: str) -> "MemberEntry | PackedEntry | None":
+    name, archive = verified.files[path], verified.archive
+    if isinstance(name, bytes) or not isinstance(archive, Archive):
+        return None
+    member = archive.members[name]
+    place = (member.data_offset, member.packed_bytes, member.crc)
+    return *place, member.size_bytes, member.method, member.is_executable
 
 
 def _adder(archive: zipfile.ZipFile, file: BinaryIO) -> Callable[[str, bytes], int]:

@@ -17,6 +17,7 @@ from remote_wheel.store.files import (
     Staged,
     make_private_folder,
     read_file,
+    remove_tree,
     staged,
     staged_file,
     staged_folder,
@@ -78,7 +79,7 @@ class Store:
     def open_archive(self, sha256: str) -> memoryview | None:
         """Map the archive with that digest; it is hashed again, and a damaged one counts as not there."""
         try:
-            with self._archive(sha256).open("rb") as file:
+            with self.archive_path(sha256).open("rb") as file:
                 view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError):  # not there, or empty
             return None
@@ -88,7 +89,8 @@ class Store:
         """Return the context of a file to receive an archive into; it is kept under the digest given as `keep_as`."""
         return staged(self._root / "archives")
 
-    def _archive(self, sha256: str) -> Path:
+    def archive_path(self, sha256: str) -> Path:
+        """Return where the archive with that digest is, if it is there."""
         return self._root / "archives" / sha256
 
     # --- images and trees: what mounting needs ---------------------------------------------------------------
@@ -114,7 +116,7 @@ class Store:
         A whole one that is there is kept, another replaced. Paths are a verified archive's, so below it.
         """
         tree = self.tree_path(key)
-        with self.lock(f"tree {key}"):  # interpreters that make images of their own share the tree
+        with self.lock(tree_lock(key)):  # interpreters that make images of their own share the tree
             if not self.is_tree_whole(key):
                 with staged_folder(tree) as staging:
                     sizes = write_tree(staging, files, read)
@@ -136,6 +138,14 @@ class Store:
             return os.fdopen(os.open(path, NEW, 0o600), "wb", buffering=0)
         except OSError:
             return None
+
+    def drop_broken_tree(self, key: str) -> None:
+        """Take the unpacked archive *key* away if it is not whole, so that it is unpacked again."""
+        tree = self.tree_path(key)
+        if tree.exists() and not self.is_tree_whole(key):
+            with self.lock(tree_lock(key)):
+                if tree.exists() and not self.is_tree_whole(key):
+                    remove_tree(tree)
 
     def discard(self, image: Path, key: str) -> None:
         """Forget an image and its tree, because something of them turned out to be damaged."""
@@ -232,13 +242,17 @@ class Store:
         """Write the boot record *key*."""
         write_file(self._root / "boot" / key, data)
 
+    def lock_path(self, name: str) -> Path:
+        """Return the file that the lock on making *name* is."""
+        return self._root / "locks" / f"{_key(name)}.lock"
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock on making *name*, between processes and threads; waits for who has it."""
         import filelock  # not needed where nothing is made
 
         self._check_is_there()
-        path = self._root / "locks" / f"{_key(name)}.lock"
+        path = self.lock_path(name)
         try:
             with filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S):
                 yield
@@ -251,6 +265,11 @@ def _parse_head(line: bytes) -> StoredAnswer | None:
         return StoredAnswer(**json.loads(line))
     except (ValueError, TypeError):
         return None
+
+
+def tree_lock(key: str) -> str:
+    """Return the name of the lock on unpacking archive *key*."""
+    return f"tree {key}"
 
 
 def _manifest(tree: Path) -> Path:

@@ -111,6 +111,13 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, under its name at once; who has one of its files open keeps that."""
+    gone = _staging_name(folder)
+    os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def write_tree(folder: Path, files: Mapping[str, bool], read: Callable[[str], bytes]) -> dict[str, int]:
     """Write *files* (path with slashes → whether executable), which *read* gets, below *folder*; return their sizes.
 
