@@ -7,7 +7,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -53,20 +53,23 @@ def compile_modules(
     """
     table, scan = find_modules(verified.files), Scan()
     codes: dict[str, CodeType] = {}
-    sources = {name for kind, name in table.modules.values() if kind in (MODULE, PACKAGE)}
     for path in verified.files:
         scan.add_path(path)
-        if path in sources:
-            source = verified.read(path)
-            code = known.get(path)
-            if code is None and (not is_lean or may_tell(source)):
-                code = compile_source(source, path, optimize)
-            if code:
-                codes[path] = code
-            scan.add_module(path, source, code)
     entry_points = f"{verified.dist_info}/entry_points.txt"
     if entry_points in verified.files:
         scan.add_entry_points(verified.read(entry_points).decode("utf-8", "replace"))
+    names = [name for kind, name in table.modules.values() if kind in (MODULE, PACKAGE)]
+    sources: Iterable[tuple[str, bytes]] = ((name, verified.read(name)) for name in names)
+    if is_lean:  # one reason will do, and the least code that has one is found soonest
+        telling = [(name, source) for name, source in sources if may_tell(source)] if not scan.is_decided else []
+        sources = sorted(telling, key=lambda each: len(each[1]))
+    for path, source in sources:
+        code = known.get(path) or compile_source(source, path, optimize)
+        if code:
+            codes[path] = code
+        scan.add_module(path, source, code)
+        if is_lean and scan.is_decided:
+            break
     return Compiled(verified=verified, table=table, codes=codes, reasons=scan.reasons, native=scan.native)
 
 

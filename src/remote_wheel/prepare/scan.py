@@ -32,9 +32,9 @@ _FILE_ACCESS: Final = frozenset(
 _RESOURCES: Final = frozenset(("importlib.resources", "importlib_resources", "get_data"))
 
 
-# Without any of these in its source, nothing that a module names matters; see Scan.add_module. Each is part of one of
-# the names, or one of them: to look for a few literals is many times faster than for one of many words.
-_TELLING: Final = (b"file", b"__path__", b"search_loc", b"pkg_res", b"importlib", b"get_data", b"__spec__")
+# Without any of these in its source, nothing that a module names matters; see Scan.add_module. To look for literals one
+# after the other is many times faster than for any of many words.
+_TELLING: Final = tuple(name.encode() for name in sorted({*_PATHY, "importlib", "get_data", "__spec__"}))
 _WORD: Final = re.compile(rb"[^\W\d]\w*")
 
 
@@ -97,6 +97,11 @@ class Scan:
         """Take note of the entry points: pytest rewrites the assertions of a plugin only where its file exists."""
         if "[pytest11]" in text:
             self._reasons.setdefault("it has a pytest plugin")
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it must be unpacked, whatever else is found."""
+        return bool(self.native or self._reasons)
 
     @property
     def reasons(self) -> tuple[str, ...]:
