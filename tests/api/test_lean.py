@@ -1,6 +1,10 @@
 """The first import waits for no compiler: images start without code and are finished behind it."""
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -151,3 +155,58 @@ def test_a_cache_that_was_deleted_stays_deleted(thing: LoopbackIndex, python: Py
         print(os.path.exists("mine"))
     """
     assert python(code).stdout == "False\n"
+
+
+def test_wheels_come_while_the_planning_goes_on(index: LoopbackIndex, python: Python) -> None:
+    """The first candidate's wheel is asked for before what it needs is even known, and once."""
+    index.add("deep", "1")
+    index.add("middle", "1", requires=["deep"])
+    index.add("top", "1", requires=["middle"])
+    python("import remote_wheel; remote_wheel.require('top')")
+    paths = [path for path, _ in index.requests]
+    assert paths.index("/files/top-1-py3-none-any.whl") < paths.index("/simple/deep/")
+    assert index.wheels() == 3
+
+
+def test_a_wheel_that_came_for_nothing_is_not_mounted(index: LoopbackIndex, python: Python) -> None:
+    index.add("lib", "1")
+    index.add("lib", "2")
+    index.add("app", "1", {"app.py": "import lib\n"}, requires=["lib"])
+    index.add("strict", "1", requires=["lib<2"])
+    code = "import remote_wheel; remote_wheel.require('app', 'strict'); import lib; print(lib.__version__)"
+    assert python(code).stdout == "1\n"
+
+
+def test_nothing_is_fetched_early_where_only_a_plan_is_wanted(index: LoopbackIndex, python: Python) -> None:
+    index.add("lib", "1")
+    index.add("app", "1", requires=["lib"])
+    python("import remote_wheel; remote_wheel.resolve('app')")
+    assert index.wheels() == 0
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes as Linux has them")
+def test_a_helper_that_works_ahead_may_be_killed_any_time(thing: LoopbackIndex, python: Python, cache: Path) -> None:
+    code = "import remote_wheel; print(remote_wheel.require('thing').VALUE)"
+    for delay_s in (0.05, 0.2, 0.4, 0.6, 0.8):
+        shutil.rmtree(cache, ignore_errors=True)
+        running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        time.sleep(delay_s)
+        for pid in _sessions_of_ours(cache):
+            os.kill(pid, signal.SIGKILL)
+        assert running.communicate(timeout=60)[0] == b"7\n", delay_s
+        assert python(code).stdout == "7\n", delay_s
+
+
+def _sessions_of_ours(cache: Path) -> list[int]:
+    """Return the processes that lead a session of their own and use *cache*: those that work ahead."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (folder / "environ").read_bytes()
+            command = (folder / "cmdline").read_bytes()
+            session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+        except OSError:
+            continue
+        if str(cache).encode() in environ and b"cli.helper" in command and session == int(folder.name):
+            found.append(session)
+    return found

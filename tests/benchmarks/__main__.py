@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.benchmarks import imports, resolution
+from tests.benchmarks import imports, plot, resolution
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", help="some of its cases; by default all")
     parser.add_argument("--rtt-ms", type=float, default=20.0, help="the mirror's round-trip time")
     parser.add_argument("--folder", type=Path, help="where the mirror and the peers are kept between runs")
+    parser.add_argument("--plot", type=Path, help="draw the imports, as SVG")
     parser.add_argument("-o", "--output", type=Path, help="write the results as JSON")
     parsed = parser.parse_args()
     folder = (parsed.folder or Path(tempfile.mkdtemp(prefix="remote_wheel-benchmark-"))).resolve()
@@ -27,8 +28,10 @@ def main() -> None:
     else:
         values = resolved = resolution.run(folder, rtt_s, parsed.cases)
         text = resolution.table(resolved)
-    print(f"\n{platform.platform()}, Python {platform.python_version()}, round trips of {parsed.rtt_ms:.0f} ms\n")
-    print(text)
+    machine = f"{platform.platform()}, Python {platform.python_version()}, round trips of {parsed.rtt_ms:.0f} ms"
+    print(f"\n{machine}\n\n{text}")
+    if parsed.plot and parsed.what == "imports":
+        parsed.plot.write_text(plot.draw(found, machine))
     if parsed.output:
         raw = {name: asdict(each) for name, each in values.items()}
         parsed.output.write_text(json.dumps(raw, indent=2))

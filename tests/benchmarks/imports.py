@@ -45,19 +45,27 @@ class Bench:
     def __init__(self, folder: Path, mirror: Mirror) -> None:
         self.folder, self.mirror = folder, mirror
         self.work = folder / "imports"
-        self.work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
         self.uv = peers.install(folder / "peers", "uv", "pip") / "uv"
         self.own = _fresh_venv(folder / "own", [str(ROOT)])
         self.environ = {
             **peers.environment(self.work),
             "REMOTE_WHEEL_INDEX_URL": mirror.url,
-            "REMOTE_WHEEL_CACHE_DIR": str(self.work / "own-cache"),
             "REMOTE_WHEEL_PREFER_INSTALLED": "0",
             "UV_DEFAULT_INDEX": mirror.url,
-            "UV_CACHE_DIR": str(self.work / "uv-cache"),
             "UV_PYTHON": str(_fresh_venv(folder / "bare", [])),  # another may have what is asked for already
             "UV_NO_PROGRESS": "1",
         }
+        self.use_caches("first")
+
+    def use_caches(self, name: str) -> None:
+        """Let the tools' caches be of that name: what was not used yet is empty.
+
+        Nothing is deleted while it is measured: some disks are busy with that for seconds.
+        """
+        self.environ["REMOTE_WHEEL_CACHE_DIR"] = str(self.work / f"{name}-own")
+        self.environ["UV_CACHE_DIR"] = str(self.work / f"{name}-uv")
 
     def installed(self, project: str) -> Path:
         """Return the interpreter of a venv that has *project* installed and compiled, as pip does."""
@@ -139,11 +147,11 @@ def _measure(bench: Bench, project: str, module: str) -> Result:
     result = Result()
     commands = bench.warm_commands(project, module)
     online = [word for word in commands["uv"] if word != "--offline"]
-    cold = {"run": (commands["run"], "own-cache"), "uv": (online, "uv-cache")}
+    cold = {"run": commands["run"], "uv": online}
     times: dict[str, list[float]] = {tool: [] for tool in cold}
     for each in range(COLD_ROUNDS + 1):  # the first round fills the mirror
-        for tool, (command, cache) in cold.items():
-            shutil.rmtree(bench.work / cache, ignore_errors=True)
+        bench.use_caches(f"{project}-{each}")
+        for tool, command in cold.items():
             took = bench.once(command)
             times[tool] += [took] if each else []
             time.sleep(COLD_REST_S)  # ours compiles behind the answer

@@ -20,7 +20,6 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from io import FileIO
     from typing import Any, Final
 
 MODULE: "Final" = 0
@@ -68,11 +67,11 @@ class Published:
     It appends entries to a file beside the image; what has come so far is looked up, nothing is waited for.
     """
 
-    __slots__ = ("_at", "_file", "_found", "_lock", "_path")
+    __slots__ = ("_at", "_descriptor", "_found", "_lock", "_path")
 
     def __init__(self, image: str) -> None:
         self._path = published_path(image)
-        self._file: "FileIO | None" = None
+        self._descriptor = -1
         self._at = 0  # up to where it was read
         self._found: dict[str, tuple[int, int, int]] = {}
         self._lock = _thread.allocate_lock()
@@ -80,18 +79,22 @@ class Published:
     def read(self, name: str) -> "bytes | None":
         """Return the code of the file *name* if it is there and whole."""
         with self._lock:
-            if self._file is None:
+            if self._descriptor < 0:
                 try:
-                    self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  # for as long as the image
+                    self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
                 except OSError:
                     return None
             if name not in self._found:
-                self._read_on(self._file.fileno())
+                self._read_on(self._descriptor)
             if name not in self._found:
                 return None
             at, size, crc = self._found[name]
-            code = os.pread(self._file.fileno(), size, at)
+            code = os.pread(self._descriptor, size, at)
             return code if zlib.crc32(code, zlib.crc32(name.encode())) == crc else None
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def _read_on(self, descriptor: int) -> None:
         end = os.fstat(descriptor).st_size

@@ -58,14 +58,14 @@ def _unpack(root: "Root") -> None:
     folder, name = os.path.split(root.path)
     staging = os.path.join(folder, f".{name[:32]}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
     archive = _map(root.facts["archive"])
-    sizes, made = {}, {""}
+    sizes, made = {}, set[str]()
     os.mkdir(staging, 0o700)
     for path, entry in root.image.members.items():
         data = _contents(root, archive, path, entry)
-        place = path.rpartition("/")[0]
-        if place not in made:
-            os.makedirs(os.path.join(staging, place), 0o700, exist_ok=True)
-            made.add(place)
+        for at, letter in enumerate(path):
+            if letter == "/" and path[:at] not in made:
+                os.mkdir(os.path.join(staging, path[:at]), 0o700)
+                made.add(path[:at])
         mode = 0o700 if len(entry) > 3 and entry[5] else 0o600
         _write(os.path.join(staging, path), data, mode)
         sizes[path] = len(data)

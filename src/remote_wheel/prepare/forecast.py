@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
 _LOAD_SMALL_INT: Final = opcode.opmap.get("LOAD_SMALL_INT")  # since Python 3.14
+_CO_OPTIMIZED: Final = 1  # of functions, whose imports wait until they are called
 _IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 
 
@@ -59,7 +60,7 @@ class Forecast:
 
 
 def _imports_of(code: CodeType, package: list[str]) -> Iterator[str]:
-    """Yield the dotted names that *code* imports, those that may be modules beneath them included."""
+    """Yield the dotted names that *code* imports as it runs, those that may be modules beneath them included."""
     constants: tuple[Any, Any] = (None, None)  # the two loaded last: level and names, where an import follows
     raw, extended = code.co_code, 0
     for at in range(0, len(raw), 2):
@@ -78,3 +79,6 @@ def _imports_of(code: CodeType, package: list[str]) -> Iterator[str]:
             yield name
             if isinstance(names, tuple):
                 yield from (f"{name}.{each}" for each in names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and not constant.co_flags & _CO_OPTIMIZED:  # the body of a class
+            yield from _imports_of(constant, package)

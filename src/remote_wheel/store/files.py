@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from remote_wheel.errors import StoreError
@@ -123,8 +123,8 @@ def write_tree(folder: Path, files: Mapping[str, bool], read: Callable[[str], by
 
     To make a file takes half a millisecond of the system's time on some disks: several threads take less.
     """
-    for place in sorted({path.rpartition("/")[0] for path in files}):
-        (folder / place).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in sorted({parent for path in files for parent in PurePosixPath(path).parents}):
+        (folder / place).mkdir(mode=0o700, exist_ok=True)
 
     def write(path: str) -> int:
         data = memoryview(read(path))
