@@ -16,6 +16,7 @@ ISLAND = {
     "remote_wheel.mounts.finder",
     "remote_wheel.mounts.image",
     "remote_wheel.mounts.registry",
+    "gc",
     "mmap",
     "zlib",
 }

@@ -87,8 +87,20 @@ class Mount:
 
 
 def import_module(name: str) -> "ModuleType":
-    """Import a module by its dotted name; importlib.import_module without importlib."""
-    __import__(name)
+    """Import a module by its dotted name; importlib.import_module without importlib.
+
+    What an import makes stays, so looking for garbage in between, again and again, finds none: of a large package that
+    takes an eighth of the time. Who has turned the collector off keeps it off.
+    """
+    import gc  # a part of the interpreter
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        __import__(name)
+    finally:
+        if was_on:
+            gc.enable()
     return sys.modules[name]
 
 

@@ -76,6 +76,7 @@ class ImageLoader(SourceFileLoader):
             path = self.get_filename(fullname)
             return self.source_to_code(self.get_data(path), path)
         code: CodeType = marshal.loads(blob)  # noqa: S302  # checked as it was read
+        image.release(size)
         _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]  # noqa: SLF001  # the cache may have moved
         return code
 

@@ -31,6 +31,8 @@ BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 _MAGIC: "Final" = b"RWI1"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
 _ENTRY_BYTES: "Final" = 3 * 4
+_RELEASED_BYTES: "Final" = 256 * 1024  # less is not worth a call
+_DONT_NEED: "int | None" = getattr(mmap, "MADV_DONTNEED", None)  # of a file that is only read, it loses nothing
 LEAN: "Final" = "-lean.zip"  # how the name of an image ends that has no code, or little of it
 
 if TYPE_CHECKING:
@@ -121,18 +123,20 @@ class DamagedImage(Exception):
 class Image:
     """A mapped image. Its tables are checked when read, its code and members each time they are used."""
 
-    __slots__ = ("_members", "_published", "folders", "modules", "path", "view")
+    __slots__ = ("_map", "_members", "_published", "_read_bytes", "folders", "modules", "path", "view")
 
     def __init__(self, path: str) -> None:
         """Map the file at *path* and read its module table. Raises OSError or DamagedImage."""
         self.path = path
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         try:
-            self.view = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         except ValueError:  # an empty file can't be mapped
             raise DamagedImage(path) from None
         finally:
             os.close(descriptor)
+        self.view = memoryview(self._map)
+        self._read_bytes = 0
         modules, members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
         self.modules: dict[str, ModuleEntry]
         self.folders: frozenset[str]
@@ -144,7 +148,9 @@ class Image:
         blob = self.view[at : at + size]
         if zlib.crc32(blob) != crc:
             raise DamagedImage(self.path)
-        return marshal.loads(blob)  # noqa: S302  # checked just above
+        table = marshal.loads(blob)  # noqa: S302  # checked just above
+        self.release(size)
+        return table
 
     @property
     def members(self) -> "dict[str, Any]":
@@ -168,3 +174,10 @@ class Image:
         """Return a checked slice of the file, None where it is damaged. Not a copy."""
         blob = self.view[at : at + size]
         return blob if zlib.crc32(blob) == crc else None
+
+    def release(self, size: int) -> None:
+        """Say that so many bytes were read for good: their pages need not count as this process's memory any more."""
+        self._read_bytes += size
+        if self._read_bytes > _RELEASED_BYTES and _DONT_NEED is not None:
+            self._read_bytes = 0
+            self._map.madvise(_DONT_NEED)  # all of it: Linux has mapped what is around each page, too
