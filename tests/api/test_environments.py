@@ -22,7 +22,7 @@ def garden(index: LoopbackIndex) -> LoopbackIndex:
 
 def test_everything_is_as_before(garden: LoopbackIndex, python: Python) -> None:
     code = """
-        import importlib.metadata, linecache, os, sys, remote_wheel
+        import gc, importlib.metadata, linecache, os, sys, remote_wheel
 
         def state():
             entries = [entry.name for entry in importlib.metadata.entry_points(group="plots")]

@@ -143,7 +143,7 @@ def test_unmount_undoes_everything(index: LoopbackIndex, python: Python) -> None
     )
     url = index.file_url(index.files["thing"][0])
     code = f"""
-        import importlib.metadata, linecache, sys, remote_wheel
+        import gc, importlib.metadata, linecache, sys, remote_wheel
 
         def state():
             groups = [entry.name for entry in importlib.metadata.entry_points(group="app.plugins")]
