@@ -210,3 +210,75 @@ def _sessions_of_ours(cache: Path) -> list[int]:
         if str(cache).encode() in environ and b"cli.helper" in command and session == int(folder.name):
             found.append(session)
     return found
+
+
+def finished(cache: Path, python: Python, code: str) -> str:
+    """Return what *code* prints once the record that it makes is whole."""
+    for _ in range(200):
+        said = python(code).stdout
+        if not said.startswith("lean"):
+            return said
+        time.sleep(0.05)
+    raise AssertionError("it was never made whole")
+
+
+SAY = """
+import remote_wheel
+from remote_wheel.api import boot_record
+remote_wheel.require({0})
+record, _ = boot_record("require", ({0},), {{}})
+print("lean" if record["is_lean"] else "whole", *sorted(f"{{e['name']}} {{e['version']}}" for e in record["mounts"]))
+"""
+
+
+def test_what_is_finished_is_what_was_recorded(
+    index: LoopbackIndex, python: Python, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a project whose first candidate came early and was not taken, the other version is made whole."""
+    monkeypatch.delenv("REMOTE_WHEEL_COMPILE")
+    index.cache_control = "max-age=600"
+    needs_files = {"lib/__init__.py": "TEXT = open(__file__).read()\n"}
+    index.add("lib", "1", needs_files)
+    index.add("lib", "2", needs_files)
+    index.add("app", "1", requires=["lib"])
+    index.add("strict", "1", requires=["lib<2"])
+    code = SAY.format("'app', 'strict'")
+    assert finished(cache, python, code) == "whole app 1 lib 1 strict 1\n"
+    trees = [path for path in (cache / "v1" / "trees").iterdir() if (path / "lib-1.dist-info").exists()]
+    assert [(path.parent / f"{path.name}.files").exists() for path in trees] == [True]
+    code = "import remote_wheel; remote_wheel.require('app', 'strict'); import lib; print(lib.TEXT)"
+    assert python(code).stdout == "TEXT = open(__file__).read()\n\n"
+
+
+def test_two_requests_that_share_a_wheel_are_both_finished(thing: LoopbackIndex, python: Python, cache: Path) -> None:
+    thing.add("one", "1", requires=["thing"])
+    thing.add("two", "1", requires=["thing"])
+    started = [
+        subprocess.Popen([sys.executable, "-c", f"import remote_wheel; remote_wheel.require('{name}')"])
+        for name in ("one", "two")
+    ]
+    assert [process.wait(60) for process in started] == [0, 0]
+    for name in ("one", "two"):
+        assert finished(cache, python, SAY.format(f"'{name}'")).startswith("whole ")
+    assert not list(cache.rglob("*.codes"))
+
+
+def test_one_bad_wheel_that_is_not_taken_hinders_nobody(
+    index: LoopbackIndex, python: Python, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REMOTE_WHEEL_COMPILE")
+    index.cache_control = "max-age=600"
+    index.add("lib", "1")
+    index.add("lib", "2", entry_points="no section header\n")
+    index.add("app", "1", requires=["lib"])
+    index.add("strict", "1", requires=["lib<2"])
+    assert finished(cache, python, SAY.format("'app', 'strict'")) == "whole app 1 lib 1 strict 1\n"
+
+
+def test_a_damaged_image_is_made_again_and_finished(thing: LoopbackIndex, python: Python, cache: Path) -> None:
+    code = SAY.format("'thing'")
+    finished(cache, python, code)
+    (image,) = (path for path in (cache / "v1" / "images").glob("*/*.zip") if not path.name.endswith("-lean.zip"))
+    image.write_bytes(image.read_bytes()[:-100])
+    assert finished(cache, python, code) == "whole thing 1\n"
+    assert python(SHOW).stdout.startswith("7 61")

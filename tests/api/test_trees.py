@@ -128,12 +128,3 @@ def test_a_child_process_unpacks_it_too(entry: dict[str, Any], python: Python) -
         print(subprocess.check_output([sys.executable, "-c", "import thing; print(thing.TEXT)"], text=True), end="")
     """
     assert python(MOUNT + textwrap.dedent(code), json.dumps(entry)).stdout == "data of thing\n"
-
-
-def test_a_tree_that_lost_a_file_is_unpacked_again(entry: dict[str, Any], python: Python, tmp_path: Path) -> None:
-    python(MOUNT + "import thing", json.dumps(entry))
-    (Path(entry["root"]) / "thing" / "data.txt").unlink()
-    store = Store(tmp_path / "cache", "v1")
-    store.drop_broken_tree(Path(entry["root"]).name)
-    assert not Path(entry["root"]).exists()
-    python(MOUNT + "import thing; print(thing.TEXT)", json.dumps(entry))

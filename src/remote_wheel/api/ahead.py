@@ -86,7 +86,7 @@ class Worker:
         self._forecast = Forecast(wanted)
         self._pins: deque[Pin] = deque()
         self._trees: deque[Published] = deque()
-        self._published: dict[str, Published] = {}  # by the pin's key
+        self._published: dict[tuple[str, ...], Published] = {}
         self._homes: dict[str, Published] = {}  # by the key of a module
         self._final: dict[str, Any] | None = None
 
@@ -97,16 +97,21 @@ class Worker:
             for message in inbox.read(may_wait=is_idle):
                 self._take(message)
             is_idle = False
+            # What fails here fails where it is needed, too, and is told there; the rest need not suffer for it.
             if self._pins:
-                self._prepare(self._pins.popleft())
+                with contextlib.suppress(Exception):
+                    self._prepare(self._pins.popleft())
             elif key := self._forecast.next():
-                self._compile(key)
+                with contextlib.suppress(Exception):
+                    self._compile(key)
             elif self._trees:
-                self._trees.popleft().unpack()
+                with contextlib.suppress(Exception):
+                    self._trees.popleft().unpack()
             elif self._final:
                 os.nice(_NICENESS)  # what follows nobody waits for
-                for published in self._published.values():
-                    published.compile_rest()
+                for pin in _load(self._final["record"]):
+                    if published := self._published.get(_key_of(pin)):
+                        published.compile_rest()
                 finish(self._final["fresh_until_s"])
                 break
             else:
@@ -120,13 +125,13 @@ class Worker:
             return
         self._final = message
         self._recorder.trust(message["metadata"])
-        self._pins += [pin for pin in _load(message["record"]) if pin.key not in self._published]
+        self._pins += [pin for pin in _load(message["record"]) if _key_of(pin) not in self._published]
 
     def _prepare(self, pin: Pin) -> None:
         published = self._recorder.publish(pin)
         if published is None:
             return
-        self._published[pin.key] = published
+        self._published[_key_of(pin)] = published
         self._trees.append(published)
         self._homes.update(dict.fromkeys(published.modules, published))
         self._forecast.add(published.modules)
@@ -149,6 +154,10 @@ def _detach(*, keep: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
     os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
+
+
+def _key_of(pin: Pin) -> tuple[str, ...]:
+    return pin.key, pin.version, pin.url
 
 
 def _dump(pins: Sequence[Pin]) -> dict[str, Any]:

@@ -92,14 +92,16 @@ class HashingSink:
 class Archives:
     """Get archives by URL or from the store, verified."""
 
-    def __init__(self, settings: Settings, store: Store, client: Client) -> None:
+    def __init__(self, settings: Settings, store: Store, client: Client, *, was_verified: bool = False) -> None:
         self._settings, self._store, self._client = settings, store, client
+        self._was_verified = was_verified
         self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
 
     def at_hand(self) -> "Archives":
-        """Return one that gets archives from the store alone."""
-        return Archives(replace(self._settings, offline=True, refresh=False), self._store, self._client)
+        """Return one that gets archives from the store alone, which were verified when they were put there just now."""
+        settings = replace(self._settings, offline=True, refresh=False)
+        return Archives(settings, self._store, self._client, was_verified=True)
 
     def sink(
         self, staged: Staged, digests: Mapping[str, str], received: Callable[[int], None] = lambda _: None
@@ -335,6 +337,7 @@ class Archives:
             sha256=sha256,
             limits=self._settings.limits,
             metadata_digests=metadata_digests,
+            was_verified=self._was_verified,
         )
 
     def _local(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:

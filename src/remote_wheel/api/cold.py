@@ -43,6 +43,13 @@ def stay_here(make_progress: "Callable[[], Progress]") -> None:
         _make_progress = make_progress
 
 
+def abandon() -> None:
+    """Leave nothing half written behind in a process that ends with transfers under way."""
+    from remote_wheel.store.files import discard_staged
+
+    discard_staged()
+
+
 def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
     """Have *request* (the fields of request.Request less `optimize`) carried out.
 

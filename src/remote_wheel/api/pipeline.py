@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +21,7 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import RemoteWheelError, UsageError
+from remote_wheel.errors import UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from remote_wheel.api.ahead import Ahead, Inbox
     from remote_wheel.api.records import Recorder
 
-_EARLY_BYTES: Final = 16 * 1024 * 1024  # what is fetched before it is known to be wanted is smaller
+_EARLY_BYTES: Final = 32 * 1024 * 1024  # what is fetched before it is known to be wanted is smaller
 _EARLY_THREADS: Final = 4
 
 
@@ -49,7 +48,11 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
 
     With a lock folder, {"lock": …} is the text of the lock file. Raises RemoteWheelError.
     """
-    return _Run(request, progress).carry_out()
+    run = _Run(request, progress)
+    try:
+        return run.carry_out()
+    finally:
+        run.close()
 
 
 class _Run:
@@ -83,6 +86,10 @@ class _Run:
         self._fetching = ThreadPoolExecutor(_EARLY_THREADS)
         self._started_s = started_s
 
+    def close(self) -> None:
+        """Begin no transfer any more; what is under way ends by itself."""
+        self._fetching.shutdown(wait=False, cancel_futures=True)
+
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
             plan = self._plan()
@@ -107,11 +114,11 @@ class _Run:
             from remote_wheel.api.ahead import Ahead
 
             self._ahead = Ahead(self._work_ahead)
-        recorder = self._make_recorder(self._planner, self._fetch)
+        recorder = self._make_recorder(self._request, self._planner, self._fetch)
         plan = self._plan()
         made = recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._watched)
         if self._ahead and made["is_lean"]:
-            pins = [pin for pin in plan.pins if not pin.installed_at]
+            pins = [replace(pin, needs=(), wanted_by=(), rejected=()) for pin in plan.pins if not pin.installed_at]
             # Who reads this waits for the lock on the record, until it is written.
             self._ahead.recorded(pins, dict(self._planner.planned_metadata), self._fresh_until_s)
         return made
@@ -119,10 +126,10 @@ class _Run:
     def _make_planner(self, archives: Archives) -> Planner:
         return Planner(self._settings, archives, self._target, self._catalog, self._wishes)
 
-    def _make_recorder(self, planner: Planner, fetch: Callable[[Pin], Verified]) -> "Recorder":
+    def _make_recorder(self, request: Request, planner: Planner, fetch: Callable[[Pin], Verified]) -> "Recorder":
         from remote_wheel.api.records import Recorder  # compiling and verifying: much to import
 
-        return Recorder(self._request, self._settings, self._store, self._progress, planner=planner, fetch=fetch)
+        return Recorder(request, self._settings, self._store, self._progress, planner=planner, fetch=fetch)
 
     # --- ahead of what is asked for, and behind it ---------------------------------------------------------------
 
@@ -154,7 +161,9 @@ class _Run:
         from remote_wheel.api.ahead import Worker
 
         archives = self._archives.at_hand()
-        recorder = self._make_recorder(self._make_planner(archives), lambda pin: self._get(archives, pin))
+        # What is damaged is made again by the helper: this one makes only what is missing.
+        request = replace(self._request, rebuild=False)
+        recorder = self._make_recorder(request, self._make_planner(archives), lambda pin: self._get(archives, pin))
         names = [split_extras(text)[0] for text in self._inputs.requirements]
         subjects = [parse_requirement(text).name for text in names if not is_source(text)]
         Worker(recorder, self._request.hints, map(canonicalize_name, subjects)).run(
@@ -253,11 +262,9 @@ class _Run:
     def _fetch(self, pin: Pin) -> Verified:
         url, early = self._early.get(pin.name, ("", None))
         if early and url == pin.url:
-            with suppress(RemoteWheelError):  # below, it is told with all that is known now
-                verified = early.result()
-                planned = self._planner.planned_metadata.get(pin.url)
-                if planned in (None, verified.metadata_sha256):
-                    return verified
+            verified = early.result()
+            if self._planner.planned_metadata.get(pin.url) in (None, verified.metadata_sha256):
+                return verified  # if not, what follows says so
         return self._get(self._archives, pin)
 
     def _get(self, archives: Archives, pin: Pin) -> Verified:

@@ -93,20 +93,25 @@ class Preparation:
             entry["lock"] = str(self._store.lock_path(tree_lock(key)))
         return entry
 
-    def finish(self) -> dict[str, str]:
-        """Make the lean images whole; return the path of each whole one by the lean one's."""
-        paths = {}
-        for key, (choice, verified) in self._unfinished.items():
-            if not self._store.is_there():
-                break
-            with self._store.lock(f"image {self._interpreter} {key}"):
-                if self._facts(key, is_lean=False) is None:
-                    self._make(verified(), key, choice, is_lean=False)
-            lean, whole = (self._image_path(key, is_lean=is_lean) for is_lean in (True, False))
-            Path(published_path(str(lean))).unlink(missing_ok=True)  # who reads it has it open
-            paths[str(lean)] = str(whole)
-        self._unfinished.clear()
-        return paths
+    def finish(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an *entry* with its image made whole; as it is where what that takes is not there any more."""
+        entry = dict(entry)
+        if not entry["is_lean"] or not self._store.is_there():
+            return entry
+        lean = Path(entry["image"])
+        key = lean.name.removesuffix(LEAN)
+        with self._store.lock(f"image {self._interpreter} {key}"):
+            facts = self._facts(key, is_lean=False)
+            if facts is None and key in self._unfinished:
+                choice, verified = self._unfinished[key]
+                facts = self._make(verified(), key, choice, is_lean=False)
+        if facts is None:
+            return entry
+        Path(published_path(str(lean))).unlink(missing_ok=True)  # who reads it has it open
+        image = str(self._image_path(key, is_lean=False))
+        root = image if entry["root"] == entry["image"] else entry["root"]
+        kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
+        return {**kept, **facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
 
     def published(self, archive: Verified, entry: Mapping[str, Any]) -> "Published | None":
         """Return what compiles the modules of an *entry* that is lean, for all to use; None where it is whole."""
@@ -149,9 +154,9 @@ class Preparation:
         if facts is None or facts.get("format") != _FORMAT:
             return None
         if facts["is_packed"]:
-            if not self._store.archive_path(facts["sha256"]).is_file():
+            is_broken = self._store.tree_path(key).exists() and not self._store.is_tree_whole(key)
+            if is_broken or not self._store.archive_path(facts["sha256"]).is_file():
                 return None
-            self._store.drop_broken_tree(key)
         elif facts["reasons"] and not self._store.is_tree_whole(key):
             return None
         try:
@@ -167,8 +172,9 @@ class Preparation:
             known.update(compiled.codes)
         compiled = _override(compiled, choice)
         path = self._image_path(key, is_lean=is_lean)
-        is_packed = bool(compiled.reasons) and is_lean and isinstance(verified.archive, Archive)
         root = self._store.tree_path(key) if compiled.reasons else path
+        can_wait = is_lean and isinstance(verified.archive, Archive) and not root.exists()  # a broken one is replaced
+        is_packed = bool(compiled.reasons) and can_wait
         if compiled.reasons and not is_packed:
             self._store.unpack(key, unpackable(verified), verified.read)
         with self._store.new_image(path) as file:

@@ -74,17 +74,13 @@ class Recorder:
 
     def finish(self, record: Mapping[str, Any], fresh_until_s: float) -> dict[str, Any]:
         """Make the lean images of *record* whole and return the record that has these."""
-        whole = self._preparation.finish()
-        mounts = []
-        for entry in record["mounts"]:
-            image = whole.get(entry["image"], entry["image"])
-            root = image if entry["root"] == entry["image"] else entry["root"]
-            kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
-            mounts.append({**kept, "image": image, "root": root, "is_lean": False, "is_packed": False})
+        mounts = [self._preparation.finish(entry) for entry in record["mounts"]]
         lean = {path for entry in record["mounts"] for path in _paths_of(entry)}
         files = boot.tokens_of([path for entry in mounts for path in _paths_of(entry)])
         files += [(path, token) for path, token in record["files"] if path not in lean]
-        return {**record, "fresh_until_s": fresh_until_s, "is_lean": False, "mounts": mounts, "files": files}
+        is_lean = any(entry["is_lean"] for entry in mounts)
+        until_s = min(fresh_until_s, record["fresh_until_s"]) if is_lean else fresh_until_s
+        return {**record, "fresh_until_s": until_s, "is_lean": is_lean, "mounts": mounts, "files": files}
 
     def publish(self, pin: Pin) -> Published | None:
         """Prepare *pin*; return what compiles its modules ahead of their import, None where they are compiled."""

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from remote_wheel.api.cold import MARK, carry_out, collect_rarely
+from remote_wheel.api.cold import MARK, abandon, carry_out, collect_rarely
 from remote_wheel.cli.output import flush, make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
@@ -23,8 +23,10 @@ def serve() -> NoReturn:
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}
     except KeyboardInterrupt:
-        sys.exit(130)
+        abandon()
+        os._exit(130)
     with answer:
         answer.write(MARK + json.dumps(result).encode())
     flush()
+    abandon()
     os._exit(0)  # nobody is to wait for a transfer that turned out not to be needed

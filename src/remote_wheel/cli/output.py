@@ -145,6 +145,7 @@ class TerminalProgress:
         self._started_s = time.monotonic()
         self._downloads: dict[str, tuple[int, int | None]] = {}
         self._tasks: dict[str, Any] = {}
+        self._is_closed = False
 
     def resolving(self, projects: int) -> None:
         """Show how many projects the resolution has looked at."""
@@ -157,8 +158,6 @@ class TerminalProgress:
             received = sum(done for done, _ in self._downloads.values())
             total = sum(max(done, size or done) for done, size in self._downloads.values())
             wheels = len(self._downloads)
-            if "resolving" in self._tasks:  # what is downloaded has been resolved
-                self._bars.remove_task(self._tasks.pop("resolving"))
         self._show("downloading", f"Downloading: {wheels} wheel{'' if wheels == 1 else 's'}", received, total)
 
     def preparing(self, name: str) -> None:
@@ -166,14 +165,17 @@ class TerminalProgress:
         self._show("preparing", f"Preparing: {'-'.join(name.split('-')[:2])}", None, None)
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Take the bars away, for good: a transfer that turned out not to be needed may go on for a while."""
         with self._lock:
+            self._is_closed = True
             if self._bars:
                 self._bars.stop()
                 self._bars = None
 
     def _show(self, key: str, text: str, done: int | None, total: int | None) -> None:
         with self._lock:
+            if self._is_closed:
+                return
             if self._bars is None:
                 if time.monotonic() - self._started_s < self._PATIENCE_S:
                     return

@@ -249,10 +249,10 @@ class MountFinder:
 
     def make_trees(self) -> None:
         """Have the trees of all mounts: somebody is about to look for distributions in the folders of sys.path."""
-        self.is_pending = False
         for root in list(self._roots.values()):
             if root.is_pending:
                 make_tree(root)
+        self.is_pending = False
 
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 from remote_wheel.mounts import children
-from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, note_missing_file
-from remote_wheel.mounts.image import LEAN, Image
+from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, make_tree, note_missing_file
+from remote_wheel.mounts.image import LEAN, DamagedImage, Image
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
@@ -44,6 +44,8 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
     with _lock:
         roots = [_root_of_entry(entry) or _open(entry) for entry in entries]
         new = [root for root in roots if root.path not in _roots]
+        if not METADATA_READERS.isdisjoint(sys.modules):
+            _make_trees(new)
         for root in new:
             if aside is None:
                 _check_not_imported(root)
@@ -64,8 +66,6 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
         for root in roots:
             root.uses += 1
         _finder.is_pending = _finder.is_pending or any(root.is_pending for root in new)
-        if _finder.is_pending and not METADATA_READERS.isdisjoint(sys.modules):
-            _finder.make_trees()
         if new:
             children.export(mounted())
         return roots
@@ -190,6 +190,16 @@ def modules_of(root: Root) -> "list[str]":
 
 def _open(entry: "dict[str, Any]") -> Root:
     return Root(entry["root"], Image(entry["image"]), entry["tops"], entry)
+
+
+def _make_trees(roots: "list[Root]") -> None:
+    """Have the trees of *roots*, for who looks for distributions looks at folders. Raises DamagedImage."""
+    for root in roots:
+        if root.is_pending:
+            try:
+                make_tree(root)
+            except Exception as error:  # of ours: what it is made of is gone, and made again
+                raise DamagedImage(root.image.path) from error
 
 
 def _install() -> None:

@@ -26,7 +26,7 @@ def make(root: "Root") -> None:
             if not os.path.isdir(root.path):
                 _unpack(root)
         finally:
-            os.close(lock)
+            _unlock(lock)
     except (OSError, ValueError, zlib.error) as error:
         from remote_wheel.errors import StoreError
 
@@ -52,11 +52,30 @@ def _lock(path: str) -> int:
         os.close(descriptor)
 
 
-def _unpack(root: "Root") -> None:
-    import json
+def _unlock(descriptor: int) -> None:
+    import fcntl
 
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor, too
+    os.close(descriptor)
+
+
+def _unpack(root: "Root") -> None:
     folder, name = os.path.split(root.path)
     staging = os.path.join(folder, f".{name[:32]}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
+    try:
+        _unpack_to(staging, root)
+    except BaseException:
+        import shutil
+
+        shutil.rmtree(staging, ignore_errors=True)
+        if os.path.exists(f"{staging}.files"):
+            os.unlink(f"{staging}.files")
+        raise
+
+
+def _unpack_to(staging: str, root: "Root") -> None:
+    import json
+
     archive = _map(root.facts["archive"])
     sizes, made = {}, set[str]()
     os.mkdir(staging, 0o700)

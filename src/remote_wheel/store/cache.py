@@ -17,7 +17,6 @@ from remote_wheel.store.files import (
     Staged,
     make_private_folder,
     read_file,
-    remove_tree,
     staged,
     staged_file,
     staged_folder,
@@ -138,14 +137,6 @@ class Store:
             return os.fdopen(os.open(path, NEW, 0o600), "wb", buffering=0)
         except OSError:
             return None
-
-    def drop_broken_tree(self, key: str) -> None:
-        """Take the unpacked archive *key* away if it is not whole, so that it is unpacked again."""
-        tree = self.tree_path(key)
-        if tree.exists() and not self.is_tree_whole(key):
-            with self.lock(tree_lock(key)):
-                if tree.exists() and not self.is_tree_whole(key):
-                    remove_tree(tree)
 
     def discard(self, image: Path, key: str) -> None:
         """Forget an image and its tree, because something of them turned out to be damaged."""

@@ -15,6 +15,7 @@ from remote_wheel.errors import StoreError
 
 _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
+_staged: set[Path] = set()  # files that are being written
 NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -66,6 +67,7 @@ def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> 
     staging = _staging_name(folder / hint)
     try:
         descriptor = os.open(staging, NEW, 0o600)
+        _staged.add(staging)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 new = Staged(file)
@@ -77,6 +79,7 @@ def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> 
                 os.replace(staging, folder / new.keep_as)
         finally:
             staging.unlink(missing_ok=True)
+            _staged.discard(staging)
         if is_durable:
             sync_folder(folder)
     except OSError as error:
@@ -111,11 +114,10 @@ def staged_folder(destination: Path) -> Iterator[Path]:
         raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, under its name at once; who has one of its files open keeps that."""
-    gone = _staging_name(folder)
-    os.rename(folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+def discard_staged() -> None:
+    """Remove what this process has begun to write and will not end, as it is about to end itself."""
+    for staging in list(_staged):
+        staging.unlink(missing_ok=True)
 
 
 def write_tree(folder: Path, files: Mapping[str, bool], read: Callable[[str], bytes]) -> dict[str, int]:

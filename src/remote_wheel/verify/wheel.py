@@ -69,12 +69,13 @@ def verify_wheel(
     sha256: str,
     limits: Limits,
     metadata_digests: Mapping[str, str] | None = None,
+    was_verified: bool = False,
 ) -> Verified:
     """Check every rule on the wheel *data* and return it as Verified.
 
     *sha256* is the digest of *data*, computed (and compared with what was stated) by the caller as it received it.
-    *metadata_digests* are what the index said of the METADATA file (PEP 658). Raises VerificationError or
-    InvalidMetadata.
+    *metadata_digests* are what the index said of the METADATA file (PEP 658). If bytes of that digest *were verified*
+    before, members are not hashed once more. Raises VerificationError or InvalidMetadata.
     """
     name, version, tags = parse_filename(filename)
     archive = Archive(data, subject=filename, limits=limits)
@@ -85,7 +86,7 @@ def verify_wheel(
         check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
     metadata = parse_metadata(raw_metadata, subject=filename)
     check_identity(metadata, name, version, subject=filename)
-    record = _check_record(archive, dist_info, filename)
+    record = _check_record(archive, dist_info, filename, was_verified=was_verified)
     files, left_out = _layout(archive, dist_info, filename)
     if left_out or any(path != member for path, member in files.items()):
         files[f"{dist_info}/RECORD"] = _record_of_root(record, files)
@@ -142,7 +143,7 @@ def _check_wheel_file(raw: bytes, filename: str) -> None:
         raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
 
 
-def _check_record(archive: Archive, dist_info: str, filename: str) -> dict[str, tuple[str, str]]:
+def _check_record(archive: Archive, dist_info: str, filename: str, *, was_verified: bool) -> dict[str, tuple[str, str]]:
     """Compare RECORD and members both ways and return its rows; raise RecordMismatch with every problem found."""
     problems: list[tuple[str, str]] = []
     rows: dict[str, tuple[str, str]] = {}
@@ -156,7 +157,7 @@ def _check_record(archive: Archive, dist_info: str, filename: str) -> dict[str, 
             continue
         if name not in rows:
             problems.append((name, "not listed in RECORD"))
-        elif fault := _record_fault(archive, name, *rows[name]):
+        elif not was_verified and (fault := _record_fault(archive, name, *rows[name])):
             problems.append((name, fault))
     problems += [(path, "listed but missing") for path in rows if path not in archive.members]
     if problems:
