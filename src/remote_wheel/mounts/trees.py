@@ -4,15 +4,19 @@ The process that works ahead (api.ahead) unpacks them, too, one after the other.
 same lock; the other waits for that. What is unpacked was verified, and each file's CRC-32 is checked once more.
 """
 
+import _thread
 import mmap
 import os
 import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from remote_wheel.mounts.finder import Root
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+_THREADS = 4
 _STORED = 0  # the zip format's method; the other one is deflated
 
 
@@ -77,20 +81,53 @@ def _unpack_to(staging: str, root: "Root") -> None:
     import json
 
     archive = _map(root.facts["archive"])
+    members = root.image.members
     sizes, made = {}, set[str]()
     os.mkdir(staging, 0o700)
-    for path, entry in root.image.members.items():
-        data = _contents(root, archive, path, entry)
+    for path in members:
         for at, letter in enumerate(path):
             if letter == "/" and path[:at] not in made:
                 os.mkdir(os.path.join(staging, path[:at]), 0o700)
                 made.add(path[:at])
+
+    def unpack(path: str) -> None:
+        entry = members[path]
+        data = _contents(root, archive, path, entry)
         mode = 0o700 if len(entry) > 3 and entry[5] else 0o600
         _write(os.path.join(staging, path), data, mode)
         sizes[path] = len(data)
+
+    _in_threads(unpack, list(members))
     _write(f"{staging}.files", json.dumps(sizes).encode(), 0o600)
     os.rename(f"{staging}.files", f"{root.path}.files")
     os.rename(staging, root.path)
+
+
+def _in_threads(work: "Callable[[str], None]", paths: "list[str]") -> None:
+    """Do *work* on each of *paths* in a few threads: inflating and writing need no interpreter. Raises as it does."""
+    errors: "list[BaseException]" = []
+    ends = [_thread.allocate_lock() for _ in range(min(_THREADS, len(paths)))]
+
+    def run(end: "_thread.LockType") -> None:
+        try:
+            while paths and not errors:
+                try:
+                    path = paths.pop()
+                except IndexError:  # another thread was faster
+                    break
+                work(path)
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            errors.append(error)
+        finally:
+            end.release()
+
+    for end in ends:
+        end.acquire()
+        _thread.start_new_thread(run, (end,))
+    for end in ends:
+        end.acquire()
+    if errors:
+        raise errors[0]
 
 
 def _contents(root: "Root", archive: memoryview, path: str, entry: "tuple[int, ...]") -> "bytes | memoryview":
