@@ -71,7 +71,8 @@ def _panel(left: int, width: int, title: str, rows: Mapping[str, Mapping[str, fl
 def _bars(left: int, y: int, row: Mapping[str, float], scale: float, most: float) -> Iterator[str]:
     for at, (name, ms) in enumerate(row.items()):
         length, place = min(ms * scale, most), y + at * _BAR
+        cut = " (cut)" if length < ms * scale else ""
         yield (
             f'<rect x="{left + _LEFT}" y="{place}" width="{length:.1f}" height="{_BAR - 2}" fill="{_COLORS[name]}"/>'
-            f'<text x="{left + _LEFT + length + 4:.1f}" y="{place + 8}" font-size="9">{ms:.0f}</text>'
+            f'<text x="{left + _LEFT + length + 4:.1f}" y="{place + 8}" font-size="9">{ms:.0f}{cut}</text>'
         )
