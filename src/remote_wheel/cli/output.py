@@ -161,7 +161,10 @@ class TerminalProgress:
         self._show("downloading", f"Downloading: {wheels} wheel{'' if wheels == 1 else 's'}", received, total)
 
     def preparing(self, name: str) -> None:
-        """Show what is verified and compiled."""
+        """Show what is verified and compiled, which comes when all is resolved."""
+        with self._lock:
+            if self._bars and "resolving" in self._tasks:
+                self._bars.remove_task(self._tasks.pop("resolving"))
         self._show("preparing", f"Preparing: {'-'.join(name.split('-')[:2])}", None, None)
 
     def close(self) -> None:
