@@ -16,6 +16,7 @@ import _thread
 import marshal
 import mmap
 import os
+import sys
 import zlib
 
 TYPE_CHECKING = False
@@ -31,6 +32,8 @@ BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 _MAGIC: "Final" = b"RWI1"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
 _ENTRY_BYTES: "Final" = 3 * 4
+# A map need not hold the file open; before 3.13 it does, so that as many can be mounted as files may be open.
+_UNTRACKED: "dict[str, Any]" = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 _RELEASED_BYTES: "Final" = 256 * 1024  # less is not worth a call
 _DONT_NEED: "int | None" = getattr(mmap, "MADV_DONTNEED", None)  # of a file that is only read, it loses nothing
 LEAN: "Final" = "-lean.zip"  # how the name of an image ends that has no code, or little of it
@@ -130,7 +133,7 @@ class Image:
         self.path = path
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         try:
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, **_UNTRACKED)
         except ValueError:  # an empty file can't be mapped
             raise DamagedImage(path) from None
         finally:
