@@ -20,7 +20,7 @@ from remote_wheel.prepare.forecast import Forecast
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 
 if TYPE_CHECKING:
-    from remote_wheel.api.preparation import Published
+    from remote_wheel.api.preparation import Publisher
 
 _NICENESS: Final = 5
 _MOST_FILES: Final = 4096
@@ -85,9 +85,9 @@ class Worker:
         self._subjects = frozenset(subjects)
         self._forecast = Forecast(wanted)
         self._pins: deque[Pin] = deque()
-        self._trees: deque[Published] = deque()
-        self._published: dict[tuple[str, ...], Published] = {}
-        self._homes: dict[str, Published] = {}  # by the key of a module
+        self._trees: deque[Publisher] = deque()
+        self._published: dict[tuple[str, ...], Publisher] = {}
+        self._homes: dict[str, Publisher] = {}  # by the key of a module
         self._final: dict[str, Any] | None = None
 
     def run(self, inbox: Inbox, finish: Callable[[float], None]) -> None:

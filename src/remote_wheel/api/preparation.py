@@ -113,7 +113,7 @@ class Preparation:
         kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
         return {**kept, **facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
 
-    def published(self, archive: Verified, entry: Mapping[str, Any]) -> "Published | None":
+    def published(self, archive: Verified, entry: Mapping[str, Any]) -> "Publisher | None":
         """Return what compiles the modules of an *entry* that is lean, for all to use; None where it is whole."""
         key = Path(entry["image"]).name.removesuffix(LEAN)
         if not entry["is_lean"]:
@@ -126,7 +126,7 @@ class Preparation:
             if entry["is_packed"]:
                 self._store.unpack(key, unpackable(archive), archive.read)
 
-        return Published(archive, codes, entry["choices"], optimize=self._optimize, file=file, unpack=unpack)
+        return Publisher(archive, codes, entry["choices"], optimize=self._optimize, file=file, unpack=unpack)
 
     def _image_path(self, key: str, *, is_lean: bool) -> Path:
         return self._store.image_path(f"{key}-lean" if is_lean else key, self._interpreter)
@@ -201,7 +201,7 @@ class Preparation:
         return facts
 
 
-class Published:
+class Publisher:
     """Compiles modules of a lean image, one by one, into *codes*, and publishes them in *file* if it is given one.
 
     *unpack* makes its tree.

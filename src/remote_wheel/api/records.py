@@ -13,7 +13,7 @@ from remote_wheel.api.archives import Acquired
 from remote_wheel.api.catalog import Progress
 from remote_wheel.api.installed import modules_of, scripts_of
 from remote_wheel.api.planning import Planner
-from remote_wheel.api.preparation import Preparation, Published
+from remote_wheel.api.preparation import Preparation, Publisher
 from remote_wheel.api.request import Request
 from remote_wheel.mounts import boot
 from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
@@ -82,7 +82,7 @@ class Recorder:
         until_s = min(fresh_until_s, record["fresh_until_s"]) if is_lean else fresh_until_s
         return {**record, "fresh_until_s": until_s, "is_lean": is_lean, "mounts": mounts, "files": files}
 
-    def publish(self, pin: Pin) -> Published | None:
+    def publish(self, pin: Pin) -> Publisher | None:
         """Prepare *pin*; return what compiles its modules ahead of their import, None where they are compiled."""
         acquired = self._planner.acquired(pin)
         archive = acquired.verified if acquired else self._fetch(pin)
