@@ -3,9 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +15,7 @@ from remote_wheel.fetch.port import Answer
 from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import Hasher, check_digests, is_strong
+from remote_wheel.spec.pieces import PIECE_BYTES
 from remote_wheel.spec.repository import Repository, is_commit
 from remote_wheel.spec.source import Kind, Source, without_secrets
 from remote_wheel.store.cache import Store, StoredAnswer
@@ -220,7 +220,7 @@ class Archives:
             known = stated.get("sha256") or (kept.sha256 if kept and self._is_fresh(kept) else None)
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
-                check_digests(view, stated, subject=source.shown, stated_by=stated_by)
+                self._check(view, known, stated, source.shown, stated_by)
                 return self._acquired(source, view, known)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
@@ -271,7 +271,7 @@ class Archives:
             kept = self._kept(place.shown) if commit else None
             view = self._store.open_archive(kept.sha256) if kept else None
             if kept and view is not None and not (locked and self._settings.refresh):
-                check_digests(view, stated, subject=source.shown, stated_by="you")
+                self._check(view, kept.sha256, stated, source.shown, "you")
                 return self._acquired(source, view, kept.sha256, commit)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
@@ -330,7 +330,7 @@ class Archives:
         view = self._store.open_archive(sha256)
         if view is None:
             return None
-        check_digests(view, digests, subject=filename, stated_by=stated_by)
+        self._check(view, sha256, digests, filename, stated_by)
         return verify_wheel(
             view,
             filename=filename,
@@ -340,20 +340,28 @@ class Archives:
             was_verified=self._was_verified,
         )
 
+    def _check(self, view: memoryview, sha256: str, digests: Mapping[str, str], subject: str, stated_by: str) -> None:
+        """Hold an archive of the store, which was just hashed, to what else is stated of it."""
+        others = {name: digest for name, digest in digests.items() if (name, digest.lower()) != ("sha256", sha256)}
+        if others:
+            check_digests(view, others, subject=subject, stated_by=stated_by)
+
     def _local(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:
-        try:
-            data = Path(source.url).read_bytes()
-        except (OSError, ValueError) as error:  # the latter for a NUL in it
-            reason = getattr(error, "strerror", None) or "it is no path"
-            raise InvalidSource(source=source.url[:200], reason=reason) from error
+        """Return a local file: as it is in the store, or copied there, for what is verified must not change after."""
         hasher = Hasher(stated)
-        hasher.update(data)
+        for chunk in _chunks_of(source):
+            hasher.update(chunk)
         hasher.check(stated, subject=source.url, stated_by=stated_by)
-        acquired = self._acquired(source, memoryview(data), hasher.sha256)
-        if self._store.open_archive(hasher.sha256) is None:
-            with self._store.new_archive() as incoming:
-                incoming.file.write(data)
-                incoming.keep_as = hasher.sha256
+        view = self._store.open_archive(hasher.sha256)
+        if view is not None:
+            return self._acquired(source, view, hasher.sha256)
+        with self._store.new_archive() as incoming:
+            sink = self.sink(incoming, stated)
+            for chunk in _chunks_of(source):
+                sink.write(chunk)
+            sink.hasher.check(stated, subject=source.url, stated_by=stated_by)
+            acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
+            incoming.keep_as = sink.hasher.sha256
         return acquired
 
     def _acquired(self, source: Source, data: memoryview, sha256: str, commit: str = "") -> Acquired:
@@ -408,3 +416,14 @@ class Archives:
         self._store.write_answer("urls", url, body, validators, "")
         if not url.startswith("file:") and not is_commit(url.rpartition("@")[2]):
             self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)
+
+
+def _chunks_of(source: Source) -> Iterator[bytes]:
+    """Yield the local file's contents. Raises InvalidSource where it can't be read."""
+    try:
+        with open(source.url, "rb", buffering=0) as file:
+            while chunk := file.read(PIECE_BYTES):
+                yield chunk
+    except (OSError, ValueError) as error:  # the latter for a NUL in it
+        reason = getattr(error, "strerror", None) or "it is no path"
+        raise InvalidSource(source=source.url[:200], reason=reason) from error

@@ -124,7 +124,7 @@ class Preparation:
 
         def unpack() -> None:
             if entry["is_packed"]:
-                self._store.unpack(key, unpackable(archive), archive.read)
+                self._store.unpack(key, unpackable(archive), archive.chunks)
 
         return Publisher(archive, codes, entry["choices"], optimize=self._optimize, file=file, unpack=unpack)
 
@@ -176,7 +176,7 @@ class Preparation:
         can_wait = is_lean and isinstance(verified.archive, Archive) and not root.exists()  # a broken one is replaced
         is_packed = bool(compiled.reasons) and can_wait
         if compiled.reasons and not is_packed:
-            self._store.unpack(key, unpackable(verified), verified.read)
+            self._store.unpack(key, unpackable(verified), verified.chunks)
         with self._store.new_image(path) as file:
             write_image(compiled, file, str(root), is_packed=is_packed)
         metadata, table = verified.metadata, compiled.table

@@ -11,12 +11,16 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from remote_wheel.mounts.finder import Root
 
+    Buffer = bytes | memoryview
+
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
 _THREADS = 4
+_PIECE_BYTES = 1024 * 1024
+_DONT_NEED: "int | None" = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 _STORED = 0  # the zip format's method; the other one is deflated
 
 
@@ -92,13 +96,11 @@ def _unpack_to(staging: str, root: "Root") -> None:
 
     def unpack(path: str) -> None:
         entry = members[path]
-        data = _contents(root, archive, path, entry)
         mode = 0o700 if len(entry) > 3 and entry[5] else 0o600
-        _write(os.path.join(staging, path), data, mode)
-        sizes[path] = len(data)
+        sizes[path] = _write(os.path.join(staging, path), _contents(root, archive, path, entry), mode)
 
     _in_threads(unpack, list(members))
-    _write(f"{staging}.files", json.dumps(sizes).encode(), 0o600)
+    _write(f"{staging}.files", (json.dumps(sizes).encode(),), 0o600)
     os.rename(f"{staging}.files", f"{root.path}.files")
     os.rename(staging, root.path)
 
@@ -130,32 +132,63 @@ def _in_threads(work: "Callable[[str], None]", paths: "list[str]") -> None:
         raise errors[0]
 
 
-def _contents(root: "Root", archive: memoryview, path: str, entry: "tuple[int, ...]") -> "bytes | memoryview":
+def _contents(root: "Root", archive: mmap.mmap, path: str, entry: "tuple[int, ...]") -> "Iterator[Buffer]":
+    """Yield the contents of a file piece by piece. Raises ValueError, at the end, where they are not what they were."""
     if len(entry) == 3:
-        data: "bytes | memoryview | None" = root.image.read(*entry)
-    else:
-        at, packed, crc, size, method, _is_executable = entry
-        raw = archive[at : at + packed]
-        data = raw if method == _STORED else zlib.decompress(raw, -zlib.MAX_WBITS, size or 1)
-        data = data if len(data) == size and zlib.crc32(data) == crc else None
-    if data is None:
+        data = root.image.read(*entry)
+        if data is None:
+            raise ValueError(f"{path} is damaged")
+        yield data
+        return
+    at, packed, crc, size, method, _is_executable = entry
+    count = actual = 0
+    raw = _pieces(archive, at, packed)
+    for chunk in raw if method == _STORED else _inflate(raw):
+        count, actual = count + len(chunk), zlib.crc32(chunk, actual)
+        if count > size:
+            break
+        yield chunk
+    if (count, actual) != (size, crc):
         raise ValueError(f"{path} is damaged")
-    return data
 
 
-def _map(path: str) -> memoryview:
+def _pieces(archive: mmap.mmap, start: int, size: int) -> "Iterator[bytes]":
+    end = start + size
+    for at in range(start, end, _PIECE_BYTES):
+        yield archive[at : min(at + _PIECE_BYTES, end)]
+        if size > _PIECE_BYTES and _DONT_NEED is not None:  # what was read need not count as our memory any more
+            first = at - at % mmap.PAGESIZE
+            archive.madvise(_DONT_NEED, first, min(_PIECE_BYTES + mmap.PAGESIZE, len(archive) - first))
+
+
+def _inflate(raw: "Iterator[bytes]") -> "Iterator[bytes]":
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    for piece in raw:
+        rest, is_cut = piece, True  # there may be more to come of what was put in
+        while is_cut:
+            chunk = inflater.decompress(rest, _PIECE_BYTES)
+            rest, is_cut = inflater.unconsumed_tail, len(chunk) == _PIECE_BYTES
+            yield chunk
+
+
+def _map(path: str) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
 
 
-def _write(path: str, data: "bytes | memoryview", mode: int) -> None:
+def _write(path: str, chunks: "Iterable[Buffer]", mode: int) -> int:
+    """Write a new file and return its size."""
+    size = 0
     descriptor = os.open(path, _NEW, mode)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            size += len(rest)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
+    return size

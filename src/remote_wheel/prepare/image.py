@@ -87,14 +87,12 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: boo
             for folder in sorted(compiled.table.folders):
                 archive.writestr(zipfile.ZipInfo(f"{folder}/", _EPOCH), b"")
             for path in verified.files:
-                data = verified.read(path)
-                members[path] = (add(path, data), len(data), zlib.crc32(data))
+                members[path] = add(path, verified.size_of(path), verified.chunks(path))
         if is_packed:
             for path in unpackable(verified):
                 entry = _packed_entry(verified, path)
                 if entry is None:  # made, not packed
-                    data = verified.read(path)
-                    entry = add(path, data), len(data), zlib.crc32(data)
+                    entry = add(path, verified.size_of(path), verified.chunks(path))
                 members[path] = entry
         for key, (kind, name) in compiled.table.modules.items():
             modules[key] = (kind, 0, 0, 0, name)
@@ -103,12 +101,12 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: boo
                 _imp._fix_co_filename(code, os.path.join(root, *name.split("/")))  # type: ignore[attr-defined]  # noqa: SLF001
                 blob = marshal.dumps(code)
                 header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + bytes(8)
-                at = add(f"{name}c", header + blob) + len(header)
-                modules[key] = (kind, at, len(blob), zlib.crc32(blob), name)
+                at, _, _ = add(f"{name}c", len(header) + len(blob), (header, blob))
+                modules[key] = (kind, at + len(header), len(blob), zlib.crc32(blob), name)
         tables = []
         for name, table in (("modules", (modules, compiled.table.folders)), ("members", members)):
             data = marshal.dumps(table)
-            tables.append((add(f".remote_wheel/{name}", data), len(data), zlib.crc32(data)))
+            tables.append(add(f".remote_wheel/{name}", len(data), (data,)))
         archive.comment = make_trailer(*tables)
 
 
@@ -129,12 +127,18 @@ def _packed_entry(verified: Verified, path: str) -> "MemberEntry | PackedEntry |
     return *place, member.size_bytes, member.method, member.is_executable
 
 
-def _adder(archive: zipfile.ZipFile, file: BinaryIO) -> Callable[[str, bytes], int]:
-    """Return a function that adds a stored member and returns the offset of its data."""
+def _adder(
+    archive: zipfile.ZipFile, file: BinaryIO
+) -> "Callable[[str, int, Iterable[bytes | memoryview]], MemberEntry]":
+    """Return a function that adds a stored member of a size, in chunks, and returns where and what its data is."""
 
-    def add(name: str, data: bytes) -> int:
-        archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
-        return file.tell() - len(data)  # stored, and a seekable file needs no descriptor behind the data
+    def add(name: str, size: int, chunks: Iterable[bytes | memoryview]) -> "MemberEntry":
+        info = zipfile.ZipInfo(name, _EPOCH)
+        info.file_size = size
+        with archive.open(info, "w") as member:
+            for chunk in chunks:
+                member.write(chunk)
+        return file.tell() - size, size, info.CRC  # stored, and a seekable file needs no descriptor behind the data
 
     return add
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from remote_wheel.errors import DigestMismatch, UsageError
+from remote_wheel.spec.pieces import pieces
 
 # RECORD asks for "sha256 or better" (PEP 427); the shake_* have no fixed length and so no one spelling.
 STRONG: Final = ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
@@ -57,25 +58,20 @@ def known_digests(digests: Mapping[str, str]) -> dict[str, str]:
 
 def check_digests(data: bytes | memoryview, digests: Mapping[str, str], *, subject: str, stated_by: str) -> None:
     """Raise DigestMismatch unless *data* has every one of *digests* that can be computed."""
-    for algorithm, expected in known_digests(digests).items():
-        actual = hashlib.new(algorithm, data, usedforsecurity=algorithm in STRONG).hexdigest()
-        if actual != expected:
-            raise DigestMismatch(
-                subject=subject,
-                stated_by=stated_by,
-                expected=f"{algorithm}:{expected}",
-                actual=f"{algorithm}:{actual}",
-            )
+    hasher = Hasher(known_digests(digests))
+    for chunk in pieces(data):
+        hasher.update(chunk)
+    hasher.check(digests, subject=subject, stated_by=stated_by)
 
 
 class Hasher:
     """Hash a stream with SHA-256 and with every algorithm somebody stated a digest of."""
 
     def __init__(self, algorithms: Iterable[str]) -> None:
-        names = dict.fromkeys(("sha256", *algorithms))
+        names = dict.fromkeys(("sha256", *known_digests(dict.fromkeys(algorithms, ""))))
         self._hashes = {name: hashlib.new(name, usedforsecurity=name in STRONG) for name in names}
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: bytes | memoryview) -> None:
         """Add *chunk* to every hash."""
         for each in self._hashes.values():
             each.update(chunk)

@@ -5,15 +5,17 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from remote_wheel.errors import StoreError
+from remote_wheel.spec.pieces import pieces
 from remote_wheel.store.files import (
     NEW,
+    Buffer,
     Staged,
     make_private_folder,
     read_file,
@@ -82,7 +84,10 @@ class Store:
                 view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError):  # not there, or empty
             return None
-        return view if hashlib.sha256(view).hexdigest() == sha256 else None
+        hasher = hashlib.sha256()
+        for piece in pieces(view):
+            hasher.update(piece)
+        return view if hasher.hexdigest() == sha256 else None
 
     def new_archive(self) -> AbstractContextManager[Staged]:
         """Return the context of a file to receive an archive into; it is kept under the digest given as `keep_as`."""
@@ -109,8 +114,8 @@ class Store:
         """Return the context of a file that becomes the image at *path*."""
         return staged_file(path)
 
-    def unpack(self, key: str, files: Mapping[str, bool], read: Callable[[str], bytes]) -> Path:
-        """Write *files* (path → whether executable), which *read* gets, into a folder of their own and return it.
+    def unpack(self, key: str, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Path:
+        """Write *files* (path → whether executable), made of *chunks*, into a folder of their own and return it.
 
         A whole one that is there is kept, another replaced. Paths are a verified archive's, so below it.
         """
@@ -118,7 +123,7 @@ class Store:
         with self.lock(tree_lock(key)):  # interpreters that make images of their own share the tree
             if not self.is_tree_whole(key):
                 with staged_folder(tree) as staging:
-                    sizes = write_tree(staging, files, read)
+                    sizes = write_tree(staging, files, chunks)
                     write_file(_manifest(tree), json.dumps(sizes).encode())
         return tree
 

@@ -8,12 +8,13 @@ without gaps, and nothing may stand before, between or behind them. Deliberately
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from remote_wheel.errors import UnsafeArchive
 from remote_wheel.settings import Limits
+from remote_wheel.spec.pieces import PIECE_BYTES, pieces
 from remote_wheel.verify.names import find_collisions, name_fault
 
 STORED: Final = 0
@@ -88,23 +89,42 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """Return the contents of member *name*, inflated within its stated size and checked against its CRC."""
+        return b"".join(self.chunks(name))
+
+    def chunks(self, name: str) -> Iterator[bytes | memoryview]:
+        """Yield the contents of member *name* piece by piece, checked as `read` does: all hold once the last has come.
+
+        Raises UnsafeArchive.
+        """
         member = self.members[name]
-        packed = self._data[member.data_offset : member.data_offset + member.packed_bytes]
-        if member.method == STORED:
-            data = bytes(packed)
-        else:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                data = inflater.decompress(packed, member.size_bytes + 1)
-            except zlib.error as error:
-                self._refuse(name, f"its data can't be inflated ({error})")
-            if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
-                self._refuse(name, "its data does not end where its size says")
-        if len(data) != member.size_bytes:
-            self._refuse(name, f"it inflates to {len(data)} bytes where {member.size_bytes} are stated")
-        if zlib.crc32(data) != member.crc:
+        packed = pieces(self._data, member.data_offset, member.data_offset + member.packed_bytes)
+        count = crc = 0
+        for chunk in packed if member.method == STORED else self._inflate(member, packed):
+            count, crc = count + len(chunk), zlib.crc32(chunk, crc)
+            yield chunk
+        if count != member.size_bytes:
+            self._refuse(name, f"it inflates to {count} bytes where {member.size_bytes} are stated")
+        if crc != member.crc:
             self._refuse(name, "its data does not have the CRC stated")
-        return data
+
+    def _inflate(self, member: Member, packed: Iterable[memoryview]) -> Iterator[bytes]:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        left = member.size_bytes + 1  # one byte more than there may be tells that there are more
+        rest: bytes | memoryview = b""
+        try:
+            for rest in packed:
+                is_cut = True  # there may be more to come of what was put in
+                while is_cut and left and not inflater.eof:
+                    most = min(left, PIECE_BYTES)
+                    chunk = inflater.decompress(rest, most)
+                    rest, left, is_cut = inflater.unconsumed_tail, left - len(chunk), len(chunk) == most
+                    yield chunk
+                if rest or inflater.unused_data:
+                    break
+        except zlib.error as error:
+            self._refuse(member.name, f"its data can't be inflated ({error})")
+        if rest or inflater.unused_data or not inflater.eof:
+            self._refuse(member.name, "its data does not end where its size says")
 
     def _refuse(self, member: str, rule: str) -> NoReturn:
         raise UnsafeArchive(subject=self._subject, member=member, rule=rule)

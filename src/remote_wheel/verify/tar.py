@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from remote_wheel.errors import InvalidSource, UnsafeArchive
 from remote_wheel.settings import Limits
+from remote_wheel.spec.pieces import pieces
 from remote_wheel.verify.names import find_collisions, name_fault
 
 _BLOCK: Final = 512
@@ -68,10 +69,15 @@ class TarArchive:
 
     def read(self, name: str) -> bytes:
         """Return the contents of member *name*; of a link, its target."""
+        return b"".join(self.chunks(name))
+
+    def chunks(self, name: str) -> Iterator[bytes | memoryview]:
+        """Yield what `read` returns piece by piece."""
         member = self.members[name]
         if member.is_link:
-            return member.target.encode()
-        return bytes(self._data[member.data_offset : member.data_offset + member.size_bytes])
+            yield member.target.encode()
+        else:
+            yield from pieces(self._data, member.data_offset, member.data_offset + member.size_bytes)
 
     def _refuse(self, member: str, rule: str) -> NoReturn:
         raise UnsafeArchive(subject=self._subject, member=member, rule=rule)

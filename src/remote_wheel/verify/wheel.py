@@ -47,11 +47,24 @@ class Verified:
 
     def read(self, path: str) -> bytes:
         """Return the contents of the file at *path* below the import root."""
+        return b"".join(self.chunks(path))
+
+    def chunks(self, path: str) -> Iterator[bytes | memoryview]:
+        """Yield the contents of the file at *path* piece by piece. Raises UnsafeArchive, after what it is about."""
         member = self.files[path]
         if isinstance(member, bytes):
-            return member
+            yield member
+            return
         assert self.archive is not None  # a programming error: names of members without an archive
-        return self.archive.read(member)
+        yield from self.archive.chunks(member)
+
+    def size_of(self, path: str) -> int:
+        """Return the size of the file at *path*, in bytes."""
+        member = self.files[path]
+        if isinstance(member, bytes):
+            return len(member)
+        assert self.archive is not None  # as above
+        return self.archive.members[member].size_bytes
 
     @property
     def metadata_sha256(self) -> str:
@@ -200,8 +213,10 @@ def _record_fault(archive: Archive, name: str, stated: str, size: str) -> str | 
         return "no SHA-256 or better in RECORD" if stated else "no hash in RECORD"
     if size and size != str(archive.members[name].size_bytes):
         return f"{archive.members[name].size_bytes} bytes where RECORD says {size}"
-    digest = hashlib.new(algorithm, archive.read(name)).digest()
-    actual = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    hasher = hashlib.new(algorithm)
+    for chunk in archive.chunks(name):
+        hasher.update(chunk)
+    actual = base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode()
     return None if actual == expected.rstrip("=") else f"{algorithm} is {actual} where RECORD says {expected}"
 
 
