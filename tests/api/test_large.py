@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process's mem
 class Folder(SimpleHTTPRequestHandler):
     """Serves files as they are, in pieces."""
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 

@@ -143,3 +143,16 @@ def test_what_is_known_of_some() -> None:
         graph, roots = shape(rng)
         with pytest.raises(Unsatisfiable):
             plan_of(graph, *roots)
+
+
+def test_what_no_answer_can_have_costs_the_search_nothing() -> None:
+    """Three hundred releases that need what the roots forbid are passed over, not fought one by one."""
+    graph, roots = lockstep(random.Random(0))
+    assert len(plan_of(graph, *roots, max_rounds=30).pins) == 3
+
+
+def test_there_is_no_solution_even_where_there_is_no_time_to_say_why() -> None:
+    graph, roots = no_old_one_either(random.Random(0))
+    with pytest.raises(Unsatisfiable, match="you require") as caught:
+        plan_of(graph, *roots, max_rounds=30)
+    assert caught.value.requirements == ("front", "http>=2")

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from nab_resolver.errors import ResolutionError as SolverError
 from nab_resolver.types import Incompatibility, IncompatibilityCause
@@ -13,6 +13,7 @@ from remote_wheel.errors import Unsatisfiable
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
 
+_FEW: Final = 3  # ways in which the releases of one project depend on another
 _Edges = dict[tuple[Node, Node], dict[Release, None]]
 
 
@@ -86,6 +87,11 @@ def _sentences(parent: Node, child: Node, releases: list[Release], provider: Pro
     for release in releases:
         if release in texts:  # an extra's tie to its own project needs no words
             by_text[texts[release].partition(";")[0].strip()].append(release)
+    if len(by_text) > _FEW:  # one by one they say less
+        told = [release for release in releases if release in texts]
+        example = next(reversed(by_text))
+        yield f"{_subject(parent, told, provider)} depend on {child}, each in other versions ({example}, …)"
+        return
     for text, group in by_text.items():
         yield f"{_subject(parent, group, provider)} depend{'s' if len(group) == 1 else ''} on {text}"
 

@@ -78,10 +78,17 @@ class Provider(BaseProvider[Node, Release]):
     """Answer the solver from a catalogue, for one resolution; raise OutOfTime once *is_out_of_time* says so."""
 
     def __init__(
-        self, catalog: Catalog, target: Target, policy: Policy, is_out_of_time: Callable[[], bool] = lambda: False
+        self,
+        catalog: Catalog,
+        target: Target,
+        policy: Policy,
+        is_out_of_time: Callable[[], bool] = lambda: False,
+        *,
+        prunes: bool = True,
     ) -> None:
         self._is_out_of_time = is_out_of_time
-        self._catalog, self._target, self._policy = catalog, target, policy
+        self._prunes = prunes
+        self._catalog, self.target, self._policy = catalog, target, policy
         self.listings: dict[NormalizedName, Listing] = {}
         self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
         self.unusable: dict[Release, str] = {}
@@ -91,6 +98,8 @@ class Provider(BaseProvider[Node, Release]):
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
         self._markers: dict[tuple[str, str], bool] = {}
         self._misses: dict[NormalizedName, int] = {}
+        self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
+        self._dead: dict[NormalizedName, int] = {}  # how many were found to be in no answer
         self._pre_named: set[NormalizedName] = set(policy.pre) if isinstance(policy.pre, frozenset) else set()
 
     # --- roots ---------------------------------------------------------------------------------------------
@@ -101,9 +110,13 @@ class Provider(BaseProvider[Node, Release]):
         self._load([project_of(requirement) for requirement in wanted])
         for requirement in wanted:
             self._opt_in(project_of(requirement), requirement.specifier)
-        return [
+        clauses = [
             (node, releases, requirement) for requirement in wanted for node, releases in self._clauses(requirement)
         ]
+        if self._prunes:
+            for node, releases, _ in clauses:
+                self._alive[node] = self._alive_of(node) & releases.mask
+        return clauses
 
     def _opt_in(self, project: NormalizedName, specifier: SpecifierSet) -> None:
         """Admit what the user names: pre-releases by PEP 440's rule, a yanked release by an exact pin (PEP 592)."""
@@ -116,16 +129,20 @@ class Provider(BaseProvider[Node, Release]):
     # --- nab-resolver's provider protocol ------------------------------------------------------------------
 
     def choose_version(self, package: Node, version_range: Any) -> Release | None:
-        """Pick the preferred release: mounted, installed, newest final, newest pre-release."""
-        masks = self._masks[package.project]
-        mask = version_range.mask & masks.all
-        return (
-            self.listings[package.project].releases[masks.prefer(mask, self._pre_of(package.project))] if mask else None
-        )
+        """Pick the preferred release: mounted, installed, newest final, newest pre-release.
+
+        A release that no answer can have is passed over here, before the solver learns why, clause by clause: a range
+        of a thousand that all need what the roots forbid costs it a thousand conflicts, and this a loop.
+        """
+        while release := self._preferred(package, version_range.mask):
+            if not self._prunes or not self._is_dead(package, release):
+                return release
+            self._bury(package, release)
+        return None
 
     def has_satisfying_version(self, package: Node, version_range: Any) -> bool:
         """Whether choose_version would find one."""
-        return bool(version_range.mask & self._masks[package.project].all)
+        return bool(version_range.mask & self._alive_of(package))
 
     def get_dependencies(self, package: Node, version: Release) -> dict[Node, ReleaseSet]:
         """Return what *version* of *package* needs; an unusable release needs the impossible."""
@@ -144,7 +161,7 @@ class Provider(BaseProvider[Node, Release]):
         """Decide troubled packages first, culprits last, then the closest pinned, then breadth first."""
         if self._is_out_of_time():
             raise OutOfTime
-        left = (version_range.mask & self._masks[package.project].all).bit_count()
+        left = (version_range.mask & self._alive_of(package)).bit_count()
         bucket = -1 if left <= 1 else (left.bit_length() - 1) // 5
         if conflict_counts.get(package, 0) >= 5:
             tier = 0
@@ -156,6 +173,44 @@ class Provider(BaseProvider[Node, Release]):
         """Keep the exact release: bits leave no holes to merge."""
 
     # --- how ------------------------------------------------------------------------------------------------
+
+    def _preferred(self, package: Node, mask: int) -> Release | None:
+        mask &= self._alive_of(package)
+        if not mask:
+            return None
+        place = self._masks[package.project].prefer(mask, self._pre_of(package.project))
+        return self.listings[package.project].releases[place]
+
+    def _alive_of(self, node: Node) -> int:
+        """Return the releases of *node* that may be in an answer, as far as is known."""
+        alive = self._alive.get(node)
+        if alive is None:
+            alive = self._alive[node] = self._masks[node.project].all
+        return alive if node.extra is None else alive & self._alive_of(Node(node.project, None))
+
+    def _bury(self, package: Node, release: Release) -> None:
+        self._alive[package] &= ~(1 << release.bit)
+        self._dead[package.project] = self._dead.get(package.project, 0) + 1
+
+    def _is_dead(self, package: Node, release: Release, *, looks_further: bool = True) -> bool:
+        """Whether *release* needs a project of which no release is left.
+
+        Where many of its project or of the needed one were in vain, a need that one release is left for is judged by
+        that one: the solver would decide it next.
+        """
+        for node, releases in self.get_dependencies(package, release).items():
+            if is_refusal(node):
+                return True
+            left = releases.mask & self._alive_of(node)
+            tried = max(self._dead.get(project, 0) for project in (package.project, node.project))
+            if looks_further and tried >= _PATIENCE and left.bit_count() == 1:
+                needed = self.listings[node.project].releases[left.bit_length() - 1]
+                if self._is_dead(node, needed, looks_further=False):
+                    self._bury(node, needed)
+                    return True
+            if not left:
+                return True
+        return False
 
     def _load(self, projects: Iterable[NormalizedName]) -> None:
         missing = [project for project in dict.fromkeys(projects) if project not in self.listings]
@@ -203,7 +258,7 @@ class Provider(BaseProvider[Node, Release]):
             metadata = self.metadata_of(release)
         except InvalidMetadata as error:
             return self._refuse(package, release, str(error))
-        if not self._target.admits_python(metadata.requires_python):
+        if not self.target.admits_python(metadata.requires_python):
             return self._refuse(package, release, f"requires Python {metadata.requires_python}")
         requirements = list(self.applicable(metadata, package.extra))
         if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
@@ -239,14 +294,14 @@ class Provider(BaseProvider[Node, Release]):
             if (needed := _EXTRA_ALONE.fullmatch(marker)) and canonicalize_name(needed[1]) != extra:
                 holds = False
             else:
-                holds = Marker(marker).evaluate({**self._target.environment, "extra": extra})
+                holds = Marker(marker).evaluate({**self.target.environment, "extra": extra})
             self._markers[key] = holds
         return holds
 
     def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
         """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""
         for each in self._policy.overridden(requirement):
-            if each is requirement or each.marker is None or each.marker.evaluate(self._target.environment):
+            if each is requirement or each.marker is None or each.marker.evaluate(self.target.environment):
                 yield each
 
     def order(self, nodes: Iterable[Node]) -> tuple[int, ...]:
@@ -286,7 +341,7 @@ class Provider(BaseProvider[Node, Release]):
 
     def _expect(self, dependencies: Mapping[Node, ReleaseSet]) -> None:
         for node, releases in dependencies.items():
-            release = self.choose_version(node, releases)
+            release = self._preferred(node, releases.mask)
             if release and release.metadata is None:
                 self._catalog.expect(release)
 

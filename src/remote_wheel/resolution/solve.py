@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit
+from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit, Unsatisfiable
 from remote_wheel.index.candidates import explain_no_match
 from remote_wheel.index.listing import Release
 from remote_wheel.index.target import Target
@@ -42,13 +42,24 @@ def solve(
     *is_out_of_time* is asked at each decision, *max_rounds* bounds them. Raises ResolutionError with the reason, or the
     catalogue's FetchError.
     """
-    provider = Provider(catalog, target, policy, is_out_of_time)
     asked = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
+    try:
+        return _solve(asked, Provider(catalog, target, policy, is_out_of_time), max_rounds)
+    except Unsatisfiable:  # proven, but the proof lacks what was passed over: once more, every clause told
+        try:
+            return _solve(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
+        except ResolutionLimit as limit:
+            note = "the whole reason takes too long to tell"
+            texts = tuple(shown(requirement) for requirement in asked)
+            raise Unsatisfiable(requirements=texts, reasons=(), notes=(note,)) from limit
+
+
+def _solve(asked: Sequence[Requirement], provider: Provider, max_rounds: int) -> Plan:
     wanted = [each for requirement in asked for each in provider.wanted_of(requirement)]
     clauses = provider.register_roots(wanted)
     for node, releases, requirement in clauses:
         if releases.is_empty:
-            raise _no_match(provider, node, requirement, target)
+            raise _no_match(provider, node, requirement)
     nowhere = Release(project=canonicalize_name("root"), version=Version("0"), bit=0)
     solver: Resolver[Node, Release] = Resolver(
         provider, max_iterations=max_rounds, range_type=ReleaseSet, root_version=nowhere
@@ -66,11 +77,11 @@ def solve(
     return _make_plan(solution.pins, wanted, provider)
 
 
-def _no_match(provider: Provider, node: Node, requirement: Requirement, target: Target) -> ResolutionError:
+def _no_match(provider: Provider, node: Node, requirement: Requirement) -> ResolutionError:
     listing = provider.listings[node.project]
     if not listing.releases and not listing.left_out and not listing.unusable_files:
         return ProjectNotFound(project=node.project, indexes=listing.searched)
-    return explain_no_match(listing, shown(requirement), requirement.specifier, target)
+    return explain_no_match(listing, shown(requirement), requirement.specifier, provider.target)
 
 
 def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider) -> Plan:
