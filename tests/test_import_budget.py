@@ -41,6 +41,18 @@ def test_warm_require(index: LoopbackIndex, python: Python) -> None:
     assert _added(python, code) - {"thing", "other"} <= ISLAND
 
 
+def test_warm_environment(index: LoopbackIndex, python: Python) -> None:
+    index.add("thing", "1")
+    code = """
+        import sys, remote_wheel
+        with remote_wheel.environment('thing'):
+            import thing
+            print(*sys.modules)
+    """
+    python(code)
+    assert _added(python, code) - {"thing"} <= ISLAND | {"remote_wheel.api.environments"}
+
+
 def test_warm_mount(index: LoopbackIndex, python: Python) -> None:
     file = index.add("thing", "1")
     source = index.file_url(file)

@@ -32,6 +32,7 @@ def test_everything_is_as_before(garden: LoopbackIndex, python: Python) -> None:
         env = remote_wheel.environment("garden")
         with env:
             state()
+        assert env.plan  # what reads it is loaded when somebody asks
         before = state()
         for _ in range(2):
             with env as same:

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks imports`` or ``resolution``: run a benchmark, print its table, write its JSON."""
+"""``python -m tests.benchmarks imports``, ``mounts`` or ``resolution``: measure, print the tables, write JSON."""
 
 import argparse
 import json
@@ -6,13 +6,14 @@ import platform
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks import imports, plot, resolution
+from tests.benchmarks import imports, mounts, plot, resolution
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["imports", "resolution"])
+    parser.add_argument("what", choices=["imports", "mounts", "resolution"])
     parser.add_argument("cases", nargs="*", help="some of its cases; by default all")
     parser.add_argument("--rtt-ms", type=float, default=20.0, help="the mirror's round-trip time")
     parser.add_argument("--folder", type=Path, help="where the mirror and the peers are kept between runs")
@@ -21,20 +22,23 @@ def main() -> None:
     parsed = parser.parse_args()
     folder = (parsed.folder or Path(tempfile.mkdtemp(prefix="remote_wheel-benchmark-"))).resolve()
     rtt_s = parsed.rtt_ms / 1000
-    values: dict[str, imports.Result] | dict[str, resolution.Result]
-    if parsed.what == "imports":
-        values = found = imports.run(folder, rtt_s, parsed.cases)
-        text = imports.table(found)
-    else:
-        values = resolved = resolution.run(folder, rtt_s, parsed.cases)
-        text = resolution.table(resolved)
     machine = f"{platform.platform()}, Python {platform.python_version()}, round trips of {parsed.rtt_ms:.0f} ms"
+    results: dict[str, Any]
+    if parsed.what == "imports":
+        results = imported = imports.run(folder, rtt_s, parsed.cases)
+        text = imports.table(imported)
+        if parsed.plot:
+            parsed.plot.write_text(plot.draw(imported, machine))
+    elif parsed.what == "mounts":
+        results = mounted = mounts.run(folder, parsed.cases)
+        text = mounts.table(mounted)
+    else:
+        results = resolved = resolution.run(folder, rtt_s, parsed.cases)
+        text = resolution.table(resolved)
     print(f"\n{machine}\n\n{text}")
-    if parsed.plot and parsed.what == "imports":
-        parsed.plot.write_text(plot.draw(found, machine))
     if parsed.output:
-        raw = {name: asdict(each) for name, each in values.items()}
-        parsed.output.write_text(json.dumps(raw, indent=2))
+        raw = {name: asdict(each) for name, each in results.items()}
+        parsed.output.write_text(json.dumps({"machine": machine, "results": raw}, indent=2))
 
 
 main()

@@ -1,4 +1,4 @@
-"""Imports beside an installed environment, uv and zipimport: warm and cold, whole processes, alternately in one run."""
+"""Imports beside an installed environment, uv, pip, pip-run, pex and zipimport, alternately in one run."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,14 +28,16 @@ CASES = {
 BUDGET = ("sympy", "django", "rich", "flask")  # the geometric mean of these is what the budgets are about
 NOT_ZIPPED = ("flask", "sqlalchemy", "numpy", "pandas")  # native code, or packages without __init__
 WARM_ROUNDS, COLD_ROUNDS, COLD_REST_S = 15, 5, 3.0
+SLOW, SLOW_ROUNDS = ("pip", "pip-run", "pex"), 3  # what takes seconds each time
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass
 class Result:
-    """Seconds, and the largest resident set in KiB, by tool; medians of whole processes."""
+    """Seconds, and the largest resident set in KiB, by tool; medians of whole processes, and of imports alone."""
 
     warm_s: dict[str, float] = field(default_factory=dict)
+    import_s: dict[str, float] = field(default_factory=dict)
     cold_s: dict[str, float] = field(default_factory=dict)
     memory_kib: dict[str, int] = field(default_factory=dict)
 
@@ -47,13 +50,15 @@ class Bench:
         self.work = folder / "imports"
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        self.uv = peers.install(folder / "peers", "uv", "pip") / "uv"
-        self.own = _fresh_venv(folder / "own", [str(ROOT)])
+        self.peers = peers.install(folder / "peers", "uv", "pip", "pip-run", "pex")
+        self.own = _fresh_venv(folder / "own", [str(ROOT)], pip="-U")
         self.environ = {
             **peers.environment(self.work),
             "REMOTE_WHEEL_INDEX_URL": mirror.url,
             "REMOTE_WHEEL_PREFER_INSTALLED": "0",
             "UV_DEFAULT_INDEX": mirror.url,
+            "PIP_INDEX_URL": mirror.url,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "UV_PYTHON": str(_fresh_venv(folder / "bare", [])),  # another may have what is asked for already
             "UV_NO_PROGRESS": "1",
         }
@@ -66,6 +71,9 @@ class Bench:
         """
         self.environ["REMOTE_WHEEL_CACHE_DIR"] = str(self.work / f"{name}-own")
         self.environ["UV_CACHE_DIR"] = str(self.work / f"{name}-uv")
+        self.environ["PIP_CACHE_DIR"] = str(self.work / f"{name}-pip")
+        self.environ["PEX_ROOT"] = str(self.work / f"{name}-pex")
+        self.target = self.work / f"{name}-target"
 
     def installed(self, project: str) -> Path:
         """Return the interpreter of a venv that has *project* installed and compiled, as pip does."""
@@ -87,16 +95,46 @@ class Bench:
             "installed": [str(python), "-c", f"import {module}"],
             "require": [str(self.own), "-c", ours],
             "run": [str(self.own.with_name("remote-wheel")), "run", "--with", project, "-c", f"import {module}"],
-            "uv": [str(self.uv), "run", "--offline", "--no-project", "--with", project, "-q", "python", "-c",
+            "offline": [str(self.own), "-c", ours.replace(", module=", ", offline=True, module=")],
+            "uv": [str(self.peers / "uv"), "run", "--offline", "--no-project", "--with", project, "-q", "python", "-c",
                    f"import {module}"],
+            "pip-run": [str(self.peers / "pip-run"), "-q", project, "--", "-c", f"import {module}"],
+            "pex": [str(self.peers / "pex"), project, "-i", self.mirror.url, "--no-pypi", "--", "-c",
+                    f"import {module}"],
         }  # fmt: skip
         if project not in NOT_ZIPPED:
             path = f"import sys; sys.path[:0] = {self.wheels(project, python)!r}; import {module}"
             commands["zipimport"] = [str(self.own), "-c", path]
         return commands
 
+    def import_commands(self, project: str, module: str) -> dict[str, list[str]]:
+        """Return by tool the command that says how long ``import`` took, all before it done."""
+        python = self.installed(project)
+        before = {
+            "installed": (python, ""),
+            "mounted": (self.own, f"import remote_wheel; remote_wheel.environment({project!r}).__enter__()"),
+        }
+        if project not in NOT_ZIPPED:
+            before["zipimport"] = (self.own, f"import sys; sys.path[:0] = {self.wheels(project, python)!r}")
+        timed = f"from time import perf_counter as now; began = now(); import {module}; print(now() - began)"
+        return {tool: [str(program), "-c", f"{code}\n{timed}"] for tool, (program, code) in before.items()}
+
+    def cold_commands(self, project: str, module: str) -> dict[str, list[str]]:
+        """Return by tool the command that gets *project* and imports *module*."""
+        warm = self.warm_commands(project, module)
+        pip = f"{self.peers}/python -m pip install -q --no-cache-dir --target '{{}}' {project}"
+        run = f"PYTHONPATH='{{}}' {self.peers}/python -c 'import {module}'"
+        return {
+            "run": warm["run"],
+            "uv": [word for word in warm["uv"] if word != "--offline"],
+            "pip": ["/bin/sh", "-c", f"{pip} && {run}"],
+            "pip-run": warm["pip-run"],
+            "pex": warm["pex"],
+        }
+
     def once(self, command: list[str]) -> float:
         """Run *command*; return how many seconds it took. A failure ends the benchmark."""
+        command = [word.replace("{}", str(self.target)) for word in command]
         with open(self.work / "said", "wb") as said:
             actions = [(os.POSIX_SPAWN_DUP2, said.fileno(), 1), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)]
             started = time.perf_counter()
@@ -107,6 +145,11 @@ class Bench:
             sys.exit(f"{' '.join(command)[:300]} failed:\n{(self.work / 'said').read_text()[-2000:]}")
         return took
 
+    def import_s(self, command: list[str]) -> float:
+        """Run one of `import_commands` and return what it says."""
+        self.once(command)
+        return float((self.work / "said").read_text().split()[-1])
+
     def memory_kib(self, command: list[str]) -> int:
         """Run *command*, an interpreter's ``-c``, and return the largest resident set that it had."""
         peak = "; print('VmHWM', [line.split()[1] for line in open('/proc/self/status') if line[:6] == 'VmHWM:'][0])"
@@ -114,7 +157,8 @@ class Bench:
         return int((self.work / "said").read_text().rpartition("VmHWM ")[2])
 
 
-def _fresh_venv(folder: Path, arguments: list[str], *, is_kept: bool = False) -> Path:
+def _fresh_venv(folder: Path, arguments: list[str], *, is_kept: bool = False, pip: str = "") -> Path:
+    """Return the interpreter of a venv that pip has installed *arguments* in; an option may renew *pip* itself."""
     python = folder / "bin" / "python"
     if is_kept and python.exists():
         return python
@@ -123,12 +167,10 @@ def _fresh_venv(folder: Path, arguments: list[str], *, is_kept: bool = False) ->
     if not arguments:
         return python
     environ = peers.environment(folder)
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments],
-        check=True,
-        env=environ,
-        cwd=folder,
-    )
+    command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    for each in ([pip, "pip"] if pip else [], arguments):
+        if each:
+            subprocess.run([*command, *each], check=True, env=environ, cwd=folder)
     return python
 
 
@@ -145,42 +187,64 @@ def run(folder: Path, rtt_s: float, cases: list[str]) -> dict[str, Result]:
 
 def _measure(bench: Bench, project: str, module: str) -> Result:
     result = Result()
-    commands = bench.warm_commands(project, module)
-    online = [word for word in commands["uv"] if word != "--offline"]
-    cold = {"run": commands["run"], "uv": online}
-    times: dict[str, list[float]] = {tool: [] for tool in cold}
-    for each in range(COLD_ROUNDS + 1):  # the first round fills the mirror
+    commands = bench.cold_commands(project, module)
+
+    def cold(tool: str, each: int) -> float:
         bench.use_caches(f"{project}-{each}")
-        for tool, command in cold.items():
-            took = bench.once(command)
-            times[tool] += [took] if each else []
-            time.sleep(COLD_REST_S)  # ours compiles behind the answer
-    result.cold_s = {tool: round(statistics.median(each), 3) for tool, each in times.items()}
-    times = {tool: [] for tool in commands}
-    for each in range(WARM_ROUNDS + 2):
-        for tool, command in commands.items():
-            took = bench.once(command)
-            if each >= 2:  # the first two fill caches, ours and the disk's
-                times[tool].append(took)
-    result.warm_s = {tool: round(statistics.median(each), 4) for tool, each in times.items()}
+        took = bench.once(commands[tool])
+        time.sleep(COLD_REST_S if tool not in SLOW else 0)  # ours compiles behind the answer
+        return took
+
+    result.cold_s = _medians(commands, COLD_ROUNDS, 1, cold)  # the first round fills the mirror
+    warm = bench.warm_commands(project, module)
+    result.warm_s = _medians(warm, WARM_ROUNDS, 2, lambda tool, _: bench.once(warm[tool]))  # two fill caches
+    imports = bench.import_commands(project, module)
+    result.import_s = _medians(imports, WARM_ROUNDS, 2, lambda tool, _: bench.import_s(imports[tool]))
+    commands = warm
     result.memory_kib = {tool: bench.memory_kib(commands[tool]) for tool in ("installed", "require")}
     return result
 
 
+def _medians(
+    tools: Iterable[str], rounds: int, unmeasured: int, measure: Callable[[str, int], float]
+) -> dict[str, float]:
+    """Return the medians of what *measure* says of each tool and round, the tools taking turns."""
+    times: dict[str, list[float]] = {tool: [] for tool in tools}
+    for each in range(unmeasured + rounds):
+        for tool in times:
+            if tool in SLOW and each >= unmeasured + SLOW_ROUNDS:
+                continue
+            took = measure(tool, each)
+            times[tool] += [took] if each >= unmeasured else []
+    return {tool: round(statistics.median(each), 5) for tool, each in times.items()}
+
+
 def table(results: dict[str, Result]) -> str:
-    """Return the table, and the geometric means that the budgets are about."""
-    tools = ("require", "run", "uv", "zipimport")
-    lines = [
-        "Warm: ratios to the installed, compiled import. Cold: an empty cache. Memory: require to installed.\n",
-        f"| case | installed ms | {' | '.join(tools)} | cold: run ms | uv ms | ratio | memory |\n{'|---' * 10}|",
-    ]
+    """Return the tables, and the geometric means that the budgets are about."""
+    warm = ("require", "offline", "run", "uv", "pip-run", "pex", "zipimport")
+    cold = ("run", "uv", "pip", "pip-run", "pex")
+    lines = ["Warm, everything at hand: whole processes, as ratios to the installed, compiled import.\n"]
+    lines += rows("case", ("installed ms", *warm))
     for name, each in results.items():
-        base, cold = each.warm_s["installed"], each.cold_s
-        warm = " | ".join(f"{each.warm_s[tool] / base:.2f}" if tool in each.warm_s else "" for tool in tools)
-        memory = each.memory_kib["require"] / each.memory_kib["installed"]
+        base = each.warm_s["installed"]
+        lines.append(row(name, f"{base * 1000:.0f}", *_ratios(each.warm_s, warm, base)))
+    lines += ["", "Cold, with an empty cache: whole processes, in ms.\n", *rows("case", (*cold, "run / uv"))]
+    for name, each in results.items():
+        times = (f"{each.cold_s[tool] * 1000:.0f}" for tool in cold)
+        lines.append(row(name, *times, f"{each.cold_s['run'] / each.cold_s['uv']:.2f}"))
+    lines += ["", "The import alone, in ms and as ratios; and the memory of the process, require to installed.\n"]
+    lines += rows("case", ("installed ms", "mounted", "zipimport", "mounted / zipimport", "memory"))
+    for name, each in results.items():
+        base, peak = each.import_s["installed"], each.memory_kib
+        zipped = _ratios({"": each.import_s["mounted"]}, ("",), each.import_s.get("zipimport", float("inf")))
         lines.append(
-            f"| {name} | {base * 1000:.1f} | {warm} | {cold['run'] * 1000:.0f} | {cold['uv'] * 1000:.0f} |"
-            f" {cold['run'] / cold['uv']:.2f} | {memory:.2f} |"
+            row(
+                name,
+                f"{base * 1000:.1f}",
+                *_ratios(each.import_s, ("mounted", "zipimport"), base),
+                zipped[0] if "zipimport" in each.import_s else "",
+                f"{peak['require'] / peak['installed']:.2f}",
+            )
         )
     if chosen := [name for name in BUDGET if name in results]:
         of = [results[name] for name in chosen]
@@ -191,3 +255,17 @@ def table(results: dict[str, Result]) -> str:
         lines.append(f"\nGeometric means over {', '.join(chosen)}: require to installed {warm_mean:.2f},")
         lines.append(f"run to uv: warm {to_uv:.2f}, cold {cold_mean:.2f}.")
     return "\n".join(lines)
+
+
+def rows(first: str, columns: Sequence[str]) -> tuple[str, str]:
+    """Return the head of a Markdown table."""
+    return row(first, *columns), "|---" * (len(columns) + 1) + "|"
+
+
+def row(*cells: str) -> str:
+    """Return a row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def _ratios(times: dict[str, float], tools: Sequence[str], base: float) -> list[str]:
+    return [f"{times[tool] / base:.2f}" if tool in times else "" for tool in tools]

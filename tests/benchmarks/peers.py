@@ -18,9 +18,9 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def install(folder: Path, *requirements: str) -> Path:
-    """Make a venv with *requirements*; return its folder of programs."""
+    """Make a venv with *requirements*, each of which has a program of its name; return its folder of programs."""
     programs = folder / "bin"
-    if not (programs / "python").exists():
+    if not all((programs / name).exists() for name in requirements):
         venv.create(folder, with_pip=True)
         command = [str(programs / "python"), "-m", "pip", "install", "-q", "-U", *requirements]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

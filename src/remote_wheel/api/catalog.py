@@ -63,7 +63,7 @@ class IndexCatalog:
         self._settings, self._store, self._client = settings, store, client
         self._archives, self._pool, self._progress = archives, pool, progress
         self.pages, self._likely = pages, likely
-        self._metadata: dict[Release, Future[CoreMetadata]] = {}
+        self._metadata: dict[Release, Future[CoreMetadata] | CoreMetadata] = {}
         self._looked_at = 0
         self.planned_metadata: dict[str, str] = {}  # wheel URL → SHA-256 of the METADATA that planning used
 
@@ -81,34 +81,30 @@ class IndexCatalog:
 
     def metadata(self, release: Release) -> CoreMetadata:
         """Return the release's core metadata; waits for a request under way."""
-        return self._future(release).result()
+        asked = self._ask(release)
+        return asked if isinstance(asked, CoreMetadata) else asked.result()
 
     def is_at_hand(self, release: Release) -> bool:
         """Whether the metadata has been asked for and has come."""
-        future = self._metadata.get(release)
-        return future is not None and future.done()
+        asked = self._metadata.get(release)
+        return isinstance(asked, CoreMetadata) or (asked is not None and asked.done())
 
     def expect(self, release: Release) -> None:
         """Start the request for the release's metadata."""
-        self._future(release)
+        self._ask(release)
 
-    def _future(self, release: Release) -> "Future[CoreMetadata]":
-        future = self._metadata.get(release)
-        if future is None:
+    def _ask(self, release: Release) -> "Future[CoreMetadata] | CoreMetadata":
+        """Return the metadata if it is noted, else the request that is under way for it."""
+        asked = self._metadata.get(release)
+        if asked is None:
             try:
-                noted = self._noted_metadata(release)
+                asked = self._noted_metadata(release) or self._pool.submit(self._fetched_metadata, release)
             except InvalidMetadata as error:
-                future = Future()
-                future.set_exception(error)
-            else:
-                if noted:
-                    future = Future()
-                    future.set_result(noted)
-                else:
-                    future = self._pool.submit(self._fetched_metadata, release)
-            self._metadata[release] = future
+                asked = Future()
+                asked.set_exception(error)
+            self._metadata[release] = asked
             self._likely(release)
-        return future
+        return asked
 
     # --- metadata ----------------------------------------------------------------------------------------------
 

@@ -1,36 +1,28 @@
 """Environments that come and go: requirements mounted for the length of a block, and everything as before behind it."""
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from remote_wheel import api
 from remote_wheel.api.handle import import_from, import_module
 from remote_wheel.mounts import children, registry
 
+TYPE_CHECKING = False  # a warm start waits for all that is imported above; typing, inspect and json can wait for it
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.metadata import EntryPoints
     from types import ModuleType, TracebackType
+    from typing import Any, ParamSpec, TypeVar
 
     from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
     from remote_wheel.resolution.plan import Pin
 
-_Parameters = ParamSpec("_Parameters")
-_Result = TypeVar("_Result")
-_Mount = Callable[[Sequence[dict[str, Any]]], "list[Root]"]
-
-
-class _Entered(NamedTuple):
-    roots: "list[Root]"
-    asides: "list[dict[str, ModuleType]]"
+    _Parameters = ParamSpec("_Parameters")
+    _Result = TypeVar("_Result")
+    _Mount = Callable[[Sequence[dict[str, Any]]], list[Root]]
+    _Entered = tuple[list[Root], list[dict[str, ModuleType]]]  # and what they displaced
 
 
 class Environment:
@@ -45,10 +37,10 @@ class Environment:
 
     def __init__(
         self,
-        requirements: Sequence[str],
+        requirements: "Sequence[str]",
         lock: "str | os.PathLike[str] | None",
-        extras: Sequence[str],
-        groups: Sequence[str] | None,
+        extras: "Sequence[str]",
+        groups: "Sequence[str] | None",
         cache_dir: "str | os.PathLike[str] | None",
         options: "Mapping[str, Any]",
     ) -> None:
@@ -63,6 +55,7 @@ class Environment:
         self._requirements, self._lock, self._cache_dir, self._options = tuple(requirements), lock, cache_dir, options
         self._extras, self._groups = extras, groups
         self._entered: list[_Entered] = []
+        self._planned: list[str] = []  # JSON
         self._plan: Plan | None = None
         self.left_behind: tuple[str, ...] = ()
 
@@ -70,8 +63,10 @@ class Environment:
     def plan(self) -> "Plan":
         """The plan, resolved now where it was not yet. Of a lock with requirements beside, both. Raises as resolve."""
         if self._plan is None:
-            self._boot(registry.opened)
-        return cast("Plan", self._plan)
+            if not self._planned:
+                self._boot(registry.opened)
+            self._plan = _joined(self._planned)
+        return self._plan
 
     def import_module(self, name: str) -> "ModuleType":
         """Import and return module *name* of the environment, which has to be entered."""
@@ -79,14 +74,14 @@ class Environment:
         owner = next((root for root in self._roots() if wanted in root.image.modules), None)
         return import_from(name, owner) if owner else import_module(name)
 
-    def entry_points(self, **select: Any) -> "EntryPoints":
+    def entry_points(self, **select: "Any") -> "EntryPoints":
         """Return the entry points of the environment's distributions, by *select* as importlib.metadata has it."""
         from importlib.metadata import EntryPoints, distributions
 
         places = [root.path for root in self._roots()]
         return EntryPoints(each for found in distributions(path=places) for each in found.entry_points).select(**select)
 
-    def run(self, arguments: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[Any]":
+    def run(self, arguments: "Sequence[str]", **options: "Any") -> "subprocess.CompletedProcess[Any]":
         """Run this interpreter with *arguments* (``["script.py"]``, ``["-m", "pkg"]``) and exactly this environment.
 
         *options* are subprocess.run's. The child mounts what is prepared here and resolves nothing; mounts of this
@@ -96,7 +91,7 @@ class Environment:
 
         if isinstance(arguments, (str, bytes)) or not arguments:
             raise TypeError(f"arguments is a sequence as in ['script.py'] or ['-m', 'pkg'], not {arguments!r}")
-        roots = self._entered[-1].roots if self._entered else self._boot(registry.opened)
+        roots = self._entered[-1][0] if self._entered else self._boot(registry.opened)
         given = options.pop("env", None)
         environ = dict(os.environ if given is None else given)
         children.take_back(environ)
@@ -112,15 +107,10 @@ class Environment:
         self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
     ) -> None:
         self._roots()
-        entered = self._entered.pop()
-        loaded = {
-            name
-            for root in entered.roots
-            if root.uses == entered.roots.count(root)
-            for name in registry.extensions_of(root)
-        }
+        roots, asides = self._entered.pop()
+        loaded = {name for root in roots if root.uses == roots.count(root) for name in registry.extensions_of(root)}
         self.left_behind = tuple(sorted({*self.left_behind, *loaded}))
-        self._leave(entered.roots, entered.asides)
+        self._leave(roots, asides)
 
     async def __aenter__(self) -> "Environment":
         from asyncio import to_thread
@@ -133,14 +123,18 @@ class Environment:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    def __call__(self, function: "Callable[_Parameters, _Result]") -> "Callable[_Parameters, _Result]":
         """Return *function* so that each of its calls runs in the environment; a generator, until it ends."""
+        from functools import wraps
+        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+        from typing import cast
+
         if isinstance(function, type) or isasyncgenfunction(function):
             raise TypeError(f"an environment decorates functions, coroutine functions and generators, not {function!r}")
         if isgeneratorfunction(function):
 
             @wraps(function)
-            def generated(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+            def generated(*args: "_Parameters.args", **kwargs: "_Parameters.kwargs") -> "Any":
                 with self:
                     return (yield from function(*args, **kwargs))
 
@@ -148,14 +142,14 @@ class Environment:
         if iscoroutinefunction(function):
 
             @wraps(function)
-            async def awaited(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+            async def awaited(*args: "_Parameters.args", **kwargs: "_Parameters.kwargs") -> "Any":
                 async with self:
                     return await function(*args, **kwargs)
 
             return cast("Callable[_Parameters, _Result]", awaited)
 
         @wraps(function)
-        def called(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        def called(*args: "_Parameters.args", **kwargs: "_Parameters.kwargs") -> "_Result":
             with self:
                 return function(*args, **kwargs)
 
@@ -170,13 +164,13 @@ class Environment:
             from remote_wheel.errors import UsageError
 
             raise UsageError(message=f"{self!r} is not entered", way_out="with environment(…) as env: …")
-        return self._entered[-1].roots
+        return self._entered[-1][0]
 
     def _enter(self) -> None:
         roots: list[Root] = []
         asides: list[dict[str, ModuleType]] = []
 
-        def mount(entries: Sequence[dict[str, Any]]) -> "list[Root]":
+        def mount(entries: "Sequence[dict[str, Any]]") -> "list[Root]":
             aside: dict[str, ModuleType] = {}
             new = registry.add(entries, aside)
             asides.append(aside)
@@ -188,7 +182,7 @@ class Environment:
         except BaseException:
             self._leave(roots, asides)
             raise
-        self._entered.append(_Entered(roots, asides))
+        self._entered.append((roots, asides))
 
     @staticmethod
     def _leave(roots: "list[Root]", asides: "list[dict[str, ModuleType]]") -> None:
@@ -196,10 +190,10 @@ class Environment:
         for aside in reversed(asides):
             registry.restore(aside)
 
-    def _boot(self, mount: _Mount) -> "list[Root]":
+    def _boot(self, mount: "_Mount") -> "list[Root]":
         """Find or make what the environment is of, and hand it to *mount*."""
         roots: list[Root] = []
-        plans: list[dict[str, Any]] = []
+        planned: list[str] = []
         options = dict(self._options)
         asked: list[tuple[str, Sequence[str]]] = []
         if self._lock is not None:
@@ -211,26 +205,31 @@ class Environment:
                 action, subjects, options, self._cache_dir, mount=mount, keeps_mounted=False
             )
             roots += found
-            plans.append(json.loads(record["plan"]))
+            planned.append(record["plan"])
             options = api.bound_by(record, options)
-        self._plan = self._plan or _joined(plans)
+        self._planned = self._planned or planned
         return roots
 
 
 def _merged(pin: "Pin", other: "Pin | None") -> "Pin":
     """Return *pin* with who else wanted it and what else it needs by another plan."""
+    from dataclasses import replace
+
     if other is None:
         return pin
     needs, wanted_by = (*pin.needs, *other.needs), (*pin.wanted_by, *other.wanted_by)
     return replace(pin, needs=tuple(dict.fromkeys(needs)), wanted_by=tuple(dict.fromkeys(wanted_by)))
 
 
-def _joined(plans: Sequence[dict[str, Any]]) -> "Plan":
-    """Return one plan of several; of the same distribution in two, the first counts."""
+def _joined(planned: "Sequence[str]") -> "Plan":
+    """Return one plan of several (JSON); of the same distribution in two, the first counts."""
+    import json
+    from dataclasses import replace
+
     from remote_wheel.api.plans import Plan
     from remote_wheel.resolution.plan import plan_from_json
 
-    first, *others = (plan_from_json(plan, Plan) for plan in plans)
+    first, *others = (plan_from_json(json.loads(plan), Plan) for plan in planned)
     for other in others:
         theirs = {pin.key: pin for pin in other.pins}
         known = {pin.key for pin in first.pins}

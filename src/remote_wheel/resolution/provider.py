@@ -51,6 +51,14 @@ class Node(NamedTuple):
         return f"{self.project}[{self.extra}]" if self.extra else self.project
 
 
+class _Known(NamedTuple):
+    """A requirement of a release, which many others share, and its clauses."""
+
+    requirement: Requirement  # keeps its identity
+    text: str
+    clauses: tuple[tuple[Node, ReleaseSet], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Which releases are taken among those that fit.
@@ -96,7 +104,9 @@ class Provider(BaseProvider[Node, Release]):
         self._masks: dict[NormalizedName, Masks] = {}
         self._admitted: dict[tuple[NormalizedName, str], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
+        self._known: dict[int, _Known] = {}  # by identity of the requirement
         self._markers: dict[tuple[str, str], bool] = {}
+        self._expected: set[tuple[Node, int]] = set()
         self._misses: dict[NormalizedName, int] = {}
         self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
         self._dead: dict[NormalizedName, int] = {}  # how many were found to be in no answer
@@ -263,16 +273,19 @@ class Provider(BaseProvider[Node, Release]):
         requirements = list(self.applicable(metadata, package.extra))
         if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
             return self._refuse(package, release, f"depends on {direct.name} by URL, which only you may ask for")
-        self._load(project_of(requirement) for requirement in requirements)
+        unknown = [requirement for requirement in requirements if id(requirement) not in self._known]
+        self._load(project_of(requirement) for requirement in unknown)
+        self._known |= {id(each): _Known(each, shown(each), tuple(self._clauses(each))) for each in unknown}
         result: dict[Node, ReleaseSet] = {}
         if package.extra is not None:
             result[Node(package.project, None)] = ReleaseSet.singleton(release)
         for requirement in requirements:
-            for node, releases in self._clauses(requirement):
+            _, text, clauses = self._known[id(requirement)]
+            for node, releases in clauses:
                 result[node] = result[node] & releases if node in result else releases
                 texts = self.reasons.setdefault((package, node), {})
                 known = texts.get(release)
-                texts[release] = f"{known} and {shown(requirement)}" if known else shown(requirement)
+                texts[release] = f"{known} and {text}" if known else text
         self._expect(result)
         return result
 
@@ -341,6 +354,9 @@ class Provider(BaseProvider[Node, Release]):
 
     def _expect(self, dependencies: Mapping[Node, ReleaseSet]) -> None:
         for node, releases in dependencies.items():
+            if (node, releases.mask) in self._expected:
+                continue
+            self._expected.add((node, releases.mask))
             release = self._preferred(node, releases.mask)
             if release and release.metadata is None:
                 self._catalog.expect(release)
