@@ -48,6 +48,7 @@ class Settings:
     no_index: bool = False
     offline: bool = False
     refresh: bool = False
+    no_cache: bool = False  # read and write nothing; what is made is kept in this process
     pre: bool | tuple[str, ...] = False  # of every project, or of those named
     prefer_installed: bool = True
     constraints: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ So that every tool of a benchmark sees the same real index, over the same link, 
 """
 
 import hashlib
+import html
 import io
 import json
 import os
@@ -93,6 +94,20 @@ class Mirror:
         os.replace(staging, path)
 
 
+def _as_html(page: bytes) -> bytes:
+    """Return a page as HTML (PEP 503)."""
+    lines = ["<!DOCTYPE html><html><body>"]
+    for file in json.loads(page)["files"]:
+        digest = file["hashes"].get("sha256")
+        attributes = (
+            f' data-requires-python="{html.escape(file["requires-python"])}"' if file.get("requires-python") else ""
+        )
+        lines.append(
+            f'<a href="{file["url"]}{f"#sha256={digest}" if digest else ""}"{attributes}>{file["filename"]}</a>'
+        )
+    return "\n".join((*lines, "</body></html>")).encode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     mirror: ClassVar[Mirror]
     protocol_version = "HTTP/1.1"
@@ -103,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         if parts[0] == "simple":
             kind, body, content_type = "page", self.mirror.page(parts[1]), JSON
+            if body and JSON not in self.headers.get("Accept", ""):  # the pip inside of pex
+                body, content_type = _as_html(body), "text/html"
         else:
             is_part = parts[-1].endswith(".metadata") or "Range" in self.headers
             kind = "metadata" if is_part else "file"

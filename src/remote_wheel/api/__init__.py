@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         no_index: bool | None
         offline: bool | None
         refresh: bool | None
+        no_cache: bool | None
         pre: bool | Sequence[str] | None
         prefer_installed: bool | None
         constraints: Sequence[str | PathLike[str]] | None
@@ -44,7 +45,7 @@ from remote_wheel.mounts.image import DamagedImage
 _TEXT, _FLAG, _LIST = "a string", "a bool", "a sequence of strings"
 OPTION_KINDS = {  # each option's forms, the first that it is told by
     **dict.fromkeys(("index_url", "index_strategy", "client_cert"), (_TEXT,)),
-    **dict.fromkeys(("no_index", "offline", "refresh", "prefer_installed"), (_FLAG,)),
+    **dict.fromkeys(("no_cache", "no_index", "offline", "refresh", "prefer_installed"), (_FLAG,)),
     **dict.fromkeys(("extra_index_urls", "index", "project_index", "find_links"), (_LIST,)),
     **dict.fromkeys(("constraints", "overrides", "allow_insecure", "unpack", "in_memory"), (_LIST,)),
     "pre": (_FLAG, _LIST),
@@ -211,7 +212,7 @@ def boot_record(
     if preferred:  # a plan that keeps what is mounted has a record of its own
         keys.append(boot.record_key(action, subjects, options, cache=cache, path=path, preferred=preferred))
     is_damaged = False
-    if not boot.is_on("refresh", options):
+    if not boot.is_on("refresh", options) and not boot.is_on("no_cache", options):
         is_offline = boot.is_on("offline", options)
         for key in keys:
             record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
@@ -226,7 +227,7 @@ def boot_record(
     request["hints"] = list(hints())
     for is_rebuilt in (is_damaged, True):
         answer = ask({**request, "rebuild": is_rebuilt})
-        record = boot.read_record(boot.record_path(cache, keys[-1]))
+        record = record_of(answer, boot.record_path(cache, keys[-1]))
         if record is None:
             continue
         (tell or _warn)(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
@@ -237,6 +238,18 @@ def boot_record(
     from remote_wheel.errors import StoreError
 
     raise StoreError(path=cache, reason="what is written there does not read back")
+
+
+def record_of(answer: "Mapping[str, Any]", path: str) -> "dict[str, Any] | None":
+    """Return the record that was made: from its *path*, or from the *answer* where nothing is kept, with its images."""
+    blobs = answer.get("blobs")
+    if not blobs:
+        return boot.read_record(path)
+    record = boot.load_record(blobs["record"])
+    for entry in record["mounts"] if record else ():
+        if entry["image"] in blobs:
+            entry["data"] = memoryview(blobs[entry["image"]])
+    return record
 
 
 def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":

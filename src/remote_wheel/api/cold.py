@@ -106,13 +106,18 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
             helper.wait()
         raise
     try:
-        # Whatever start-up hooks print goes to the same stream; the answer is what follows the last mark.
-        answer: dict[str, Any] = json.loads(output.rpartition(MARK)[2])
+        # Whatever start-up hooks print goes to the same stream; the answer is what follows the mark.
+        at = output.index(MARK) + len(MARK)
+        end = output.index(b"\n", at)
+        answer: dict[str, Any] = json.loads(output[at:end])
     except ValueError:
         reason = f"it ended with exit code {helper.returncode} and no answer"
         raise HelperFailed(reason=reason, output=output.decode("utf-8", "replace")) from None
     if "error" in answer:
         raise rebuild_error(answer["error"], answer["facts"])
+    answer["blobs"], end = {}, end + 1
+    for name, size in answer["sizes"].items():
+        answer["blobs"][name], end = memoryview(output)[end : end + size], end + size
     return answer
 
 

@@ -21,7 +21,7 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import UsageError
+from remote_wheel.errors import StoreError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
@@ -33,6 +33,8 @@ from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.requirement import parse_requirement
 from remote_wheel.spec.source import is_source, split_extras, without_secrets
 from remote_wheel.store.cache import Store
+from remote_wheel.store.files import Disk
+from remote_wheel.store.memory import Memory
 from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
@@ -46,9 +48,26 @@ _EARLY_THREADS: Final = 4
 def run(request: Request, progress: Progress) -> dict[str, Any]:
     """Carry out *request*; return {"plan": …} and leave its boot record in the store, if it has a key.
 
-    With a lock folder, {"lock": …} is the text of the lock file. Raises RemoteWheelError.
+    With a lock folder, {"lock": …} is the text of the lock file. Where nothing can be kept, or is to be, the record and
+    the images that the store has not are bytes under "blobs", by path. Raises RemoteWheelError.
     """
-    run = _Run(request, progress)
+    if boot.is_on("no_cache", request.options):
+        reason = "nothing is written, as you asked (no_cache)"
+        return _carry_out(replace(request, may_be_lean=True), progress, Memory(reads=False, reason=reason))
+    try:
+        return _carry_out(request, progress, Disk())
+    except StoreError as error:
+        if not error.is_unwritable or request.must_be_kept:
+            raise
+        # What can't be kept can be used all the same, from memory.
+        files = Memory(reads=True, reason=error.reason)
+        answer = _carry_out(replace(request, may_be_lean=True), progress, files)
+        answer["plan"]["notes"].append(f"nothing is kept in the cache: {error}")
+        return answer
+
+
+def _carry_out(request: Request, progress: Progress, files: Disk) -> dict[str, Any]:
+    run = _Run(request, progress, files)
     try:
         return run.carry_out()
     finally:
@@ -56,15 +75,15 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
 
 
 class _Run:
-    """The parts of one request, joined."""
+    """The parts of one request, joined. What it makes goes to *files*."""
 
-    def __init__(self, request: Request, progress: Progress) -> None:
+    def __init__(self, request: Request, progress: Progress, files: Disk) -> None:
         started_s = time.time()
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
         self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
         self._settings = settings = merge_settings(_merged(options, self._inputs.options), os.environ)
-        self._store = Store(Path(request.cache), boot.STORE_VERSION)
+        self._store = Store(Path(request.cache), boot.STORE_VERSION, files)
         self._client = Client(
             settings.limits,
             is_offline=settings.offline,
@@ -95,9 +114,15 @@ class _Run:
             plan = self._plan()
             locked = {"lock": self._lock(plan)} if self._request.lock_folder else {}
             answer = {"plan": plan_to_json(self._public(plan)), **locked}
-            if self._request.answer_key:
+            if self._request.answer_key and self._store.keeps:
                 self._keep(answer, plan)
             return answer
+        if isinstance(files := self._store.files, Memory):
+            here = self._record()
+            blobs = {
+                entry["image"]: files.files[entry["image"]] for entry in here["mounts"] if entry["image"] in files.files
+            }
+            return {"plan": json.loads(here["plan"]), "blobs": {"record": boot.dump_record(here), **blobs}}
         path = boot.record_path(self._request.cache, self._request.key)
         with self._store.lock(f"record {self._request.key}"):
             now_s = 0.0 if self._settings.offline else time.time()
@@ -110,7 +135,7 @@ class _Run:
 
     def _record(self) -> dict[str, Any]:
         """Make the plan, prepare what it mounts, and return the boot record."""
-        if self._request.may_be_lean:
+        if self._request.may_be_lean and self._store.keeps:
             from remote_wheel.api.ahead import Ahead
 
             self._ahead = Ahead(self._work_ahead)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # What of a record's entry is about how it is kept, not about the distribution.
-_INSIDE: Final = frozenset(("archive", "format", "image", "is_lean", "is_packed", "lock", "root", "wanted_by"))
+_INSIDE: Final = frozenset(("archive", "data", "format", "image", "is_lean", "is_packed", "lock", "root", "wanted_by"))
 
 
 class Plan(pure.Plan):
@@ -88,8 +88,13 @@ def prefetch(
     """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
     api.check_requirements(requirements, None)
     cache, given = api.cache_folder(cache_dir), api.checked(options)
+    if boot.is_on("no_cache", given):
+        from remote_wheel.errors import UsageError
+
+        raise UsageError(message="prefetch fills the cache, and no_cache leaves it alone", way_out="Leave one out.")
     key = boot.record_key("require", requirements, given, cache=cache, path=api.search_path())
-    return _plan_of(ask(api.request_of("require", requirements, given, cache, key, preferred=[])))
+    request = api.request_of("require", requirements, given, cache, key, preferred=[])
+    return _plan_of(ask({**request, "must_be_kept": True}))
 
 
 def inspect(
@@ -106,8 +111,8 @@ def inspect(
     plan = resolve(os.fspath(target), cache_dir=cache_dir, **options)
     cache, given, subjects = api.cache_folder(cache_dir), api.checked(options), (plan.alone().dumped(),)
     key = boot.record_key("plan", subjects, given, cache=cache)
-    ask(api.request_of("plan", subjects, given, cache, key))
-    record = boot.read_record(boot.record_path(cache, key))
+    answer = ask(api.request_of("plan", subjects, given, cache, key))
+    record = api.record_of(answer, boot.record_path(cache, key))
     if record is None:
         from remote_wheel.errors import StoreError
 
@@ -163,7 +168,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     asked = {**options, "answer": request.get("lock_folder", "")}
     path, preferred = request["search_path"], request["preferred"]
     key = boot.record_key("require", request["subjects"], asked, cache=cache, path=path, preferred=preferred)
-    if not boot.is_on("refresh", options):
+    if not boot.is_on("refresh", options) and not boot.is_on("no_cache", options):
         is_offline = boot.is_on("offline", options)
         record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
         if record is not None:

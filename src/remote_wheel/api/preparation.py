@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.catalog import Progress
-from remote_wheel.errors import InvalidMetadata, MustBeUnpacked
+from remote_wheel.errors import InvalidMetadata, MustBeUnpacked, NothingToUnpackTo
 from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image, make_entry, published_path
 from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
@@ -26,6 +26,7 @@ _ALL = ":all:"
 _FORMAT = 3  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
+_IN_MEMORY_IF_NOTHING_ELSE = "-memory-only"  # nothing is kept, and so nothing unpacked
 
 
 class Preparation:
@@ -107,7 +108,7 @@ class Preparation:
                 facts = self._make(verified(), key, choice, is_lean=False)
         if facts is None:
             return entry
-        Path(published_path(str(lean))).unlink(missing_ok=True)  # who reads it has it open
+        self._store.withdraw(Path(published_path(str(lean))))
         image = str(self._image_path(key, is_lean=False))
         root = image if entry["root"] == entry["image"] else entry["root"]
         kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
@@ -154,14 +155,15 @@ class Preparation:
         if facts is None or facts.get("format") != _FORMAT:
             return None
         if facts["is_packed"]:
-            is_broken = self._store.tree_path(key).exists() and not self._store.is_tree_whole(key)
-            if is_broken or not self._store.archive_path(facts["sha256"]).is_file():
+            is_broken = self._store.has_tree(key) and not self._store.is_tree_whole(key)
+            if is_broken or not self._store.has_archive(facts["sha256"]):
                 return None
         elif facts["reasons"] and not self._store.is_tree_whole(key):
             return None
         try:
-            return facts if Image(str(path)).is_whole() else None
-        except (OSError, DamagedImage):
+            data = self._store.map_image(path)
+            return facts if data is not None and Image(str(path), data).is_whole() else None
+        except DamagedImage:
             return None
 
     def _make(self, verified: Verified, key: str, choice: str, *, is_lean: bool) -> dict[str, Any]:
@@ -170,11 +172,11 @@ class Preparation:
         compiled = compile_modules(verified, optimize=self._optimize, is_lean=is_lean, known=known)
         if is_lean:
             known.update(compiled.codes)
-        compiled = _override(compiled, choice)
+        compiled = _override(compiled, choice if self._store.keeps else _nowhere(choice))
         path = self._image_path(key, is_lean=is_lean)
         root = self._store.tree_path(key) if compiled.reasons else path
-        can_wait = is_lean and isinstance(verified.archive, Archive) and not root.exists()  # a broken one is replaced
-        is_packed = bool(compiled.reasons) and can_wait
+        is_packed = bool(compiled.reasons) and is_lean and isinstance(verified.archive, Archive)
+        is_packed = is_packed and not self._store.has_tree(key)  # a broken one is replaced
         if compiled.reasons and not is_packed:
             self._store.unpack(key, unpackable(verified), verified.chunks)
         with self._store.new_image(path) as file:
@@ -259,12 +261,19 @@ def _names(given: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name if name == _ALL else canonicalize_name(name) for name in given)
 
 
+def _nowhere(choice: str) -> str:
+    """Return the choice where nothing can be unpacked."""
+    return choice if choice == _IN_MEMORY else _IN_MEMORY_IF_NOTHING_ELSE
+
+
 def _override(compiled: Compiled, choice: str) -> Compiled:
     """Apply what the user chose; native code can't stay in memory, and is an error only where it was named."""
     if choice == _UNPACKED:
         return compiled if compiled.reasons else replace(compiled, reasons=("you asked for it (unpack=)",))
-    if choice in (_IN_MEMORY, _IN_MEMORY_IF_IT_CAN) and not compiled.native:
+    if choice in (_IN_MEMORY, _IN_MEMORY_IF_IT_CAN, _IN_MEMORY_IF_NOTHING_ELSE) and not compiled.native:
         return replace(compiled, reasons=())
+    if choice == _IN_MEMORY_IF_NOTHING_ELSE:
+        raise NothingToUnpackTo(project=compiled.verified.filename, file=compiled.native)
     if choice == _IN_MEMORY:
         raise MustBeUnpacked(
             project=compiled.verified.filename, reason=f"native code is loaded from a file: {compiled.native}"

@@ -28,4 +28,5 @@ class Request:
     lock_folder: str = ""
     answer_key: str = ""
     hints: tuple[str, ...] = ()  # names among which are those of the modules that the caller will import first
+    must_be_kept: bool = False  # it is made for later: where nothing can be kept, it fails
     may_be_lean: bool = False  # images without code will do for the first import, if they are finished behind it

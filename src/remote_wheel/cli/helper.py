@@ -25,8 +25,12 @@ def serve() -> NoReturn:
     except KeyboardInterrupt:
         abandon()
         os._exit(130)
+    blobs: dict[str, Any] = result.pop("blobs", {})
+    result["sizes"] = {name: len(blob) for name, blob in blobs.items()}
     with answer:
-        answer.write(MARK + json.dumps(result).encode())
+        answer.write(MARK + json.dumps(result).encode() + b"\n")
+        for blob in blobs.values():
+            answer.write(blob)
     flush()
     abandon()
     os._exit(0)  # nobody is to wait for a transfer that turned out not to be needed

@@ -40,6 +40,18 @@ class AmbiguousModule(MountError):
         return f"Name it: module={self.modules[0]!r}." if self.modules else "mount() takes it without importing."
 
 
+class NothingToUnpackTo(MountError):
+    """Raised when native code has to be on a disk to be loaded, and nothing is to be, or can be, written."""
+
+    _hint = "Leave out no_cache, or name a folder that can be written with cache_dir= (--cache-dir)."
+
+    project: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.project} can't be used without a cache folder: native code is loaded from a file ({self.file})"
+
+
 class Shadowed(MountError):
     """Raised when an import does not give what was mounted: something earlier on sys.path has that name."""
 
@@ -87,6 +99,7 @@ class StoreError(RemoteWheelError):
 
     path: str
     reason: str
+    is_unwritable: bool = False  # now or ever; what is there may be read
 
     def __str__(self) -> str:
         return f"the cache folder {self.path} can't be used: {self.reason}"

@@ -26,7 +26,7 @@ _INDEX_VARIABLES: "Final" = (
 _ARCHIVES: "Final" = (".whl", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst")
 _OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  # options that may name files
 # They say where to look and how fresh an answer must be, not what the answer is.
-_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "cache_dir", "child", "children", "compile"))
+_NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "no_cache", "cache_dir", "child", "children", "compile"))
 
 
 def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
@@ -147,14 +147,23 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
             data = file.read()
     except OSError:
         return None
-    if data[:4] != _MAGIC or zlib.crc32(memoryview(data)[8:]).to_bytes(4, "little") != data[4:8]:
+    record = load_record(data)
+    if record is None:
         return None
-    record: dict[str, Any] = marshal.loads(memoryview(data)[8:])  # noqa: S302  # our own private file, checked above
     if now_s is not None and not is_offline and now_s > record["fresh_until_s"]:
         return None
     tokens: list[tuple[str, Any]] = record["files"]
     if any(file_token(name) != token for name, token in tokens):
         return None
+    return record
+
+
+def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
+    """Return the record that dump_record was given, None where *data* is not what it returned."""
+    view = memoryview(data)
+    if bytes(view[:4]) != _MAGIC or zlib.crc32(view[8:]).to_bytes(4, "little") != view[4:8]:
+        return None
+    record: dict[str, Any] = marshal.loads(view[8:])  # noqa: S302  # our own private file, or our helper's answer
     return record
 
 

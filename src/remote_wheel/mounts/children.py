@@ -33,7 +33,7 @@ def export(roots: "Sequence[Root]") -> None:
 
 def give(environ: "MutableMapping[str, str]", roots: "Sequence[Root]") -> None:
     """Have a child process with *environ* mount *roots*."""
-    mounts = zlib.compress(marshal.dumps([root.facts for root in roots]), 1).hex()
+    mounts = zlib.compress(marshal.dumps([root.facts for root in roots if root.image.is_file]), 1).hex()
     parent = os.path.dirname(os.path.dirname(_HERE))
     environ[VARIABLE] = os.pathsep.join((parent, sys.prefix, str(sys.hexversion), mounts))
     path = environ.get("PYTHONPATH")

@@ -254,6 +254,15 @@ class MountFinder:
                 make_tree(root)
         self.is_pending = False
 
+    def find_distributions(self, context: "Any" = None) -> "Iterable[Any]":
+        """Yield the distributions of mounts that have no file; importlib.metadata finds the others by itself."""
+        roots = [root for root in self._roots.values() if not root.image.is_file]
+        if not roots:
+            return ()
+        from remote_wheel.mounts.views import distributions
+
+        return distributions(roots, context)
+
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":

@@ -119,6 +119,16 @@ def published_path(image: str) -> str:
     return image[:-4] + ".codes"
 
 
+def _map(path: str) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, **_UNTRACKED)
+    except ValueError:  # an empty file can't be mapped
+        raise DamagedImage(path) from None
+    finally:
+        os.close(descriptor)
+
+
 class DamagedImage(Exception):
     """The file is no image or is not whole. The caller makes it again; it never reaches the user."""
 
@@ -126,26 +136,26 @@ class DamagedImage(Exception):
 class Image:
     """A mapped image. Its tables are checked when read, its code and members each time they are used."""
 
-    __slots__ = ("_map", "_members", "_published", "_read_bytes", "folders", "modules", "path", "view")
+    __slots__ = ("_map", "_members", "_published", "_read_bytes", "folders", "is_file", "modules", "path", "view")
 
-    def __init__(self, path: str) -> None:
-        """Map the file at *path* and read its module table. Raises OSError or DamagedImage."""
-        self.path = path
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        try:
-            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, **_UNTRACKED)
-        except ValueError:  # an empty file can't be mapped
-            raise DamagedImage(path) from None
-        finally:
-            os.close(descriptor)
-        self.view = memoryview(self._map)
+    def __init__(self, path: str, data: "memoryview | None" = None) -> None:
+        """Map the file at *path*, or take *data* for what would be in it, and read its module table.
+
+        Raises OSError or DamagedImage.
+        """
+        self.path, self.is_file = path, data is None
+        self._map: mmap.mmap | None = None
+        if data is None:
+            self._map = _map(path)
+            data = memoryview(self._map)
+        self.view = data
         self._read_bytes = 0
         modules, members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
         self.modules: dict[str, ModuleEntry]
         self.folders: frozenset[str]
         self.modules, self.folders = self._load(*modules)
         self._members: "MemberEntry | dict[str, Any]" = members
-        self._published = Published(path) if path.endswith(LEAN) else None
+        self._published = Published(path) if path.endswith(LEAN) and self.is_file else None
 
     def _load(self, at: int, size: int, crc: int) -> "Any":
         blob = self.view[at : at + size]
@@ -181,6 +191,6 @@ class Image:
     def release(self, size: int) -> None:
         """Say that so many bytes were read for good: their pages need not count as this process's memory any more."""
         self._read_bytes += size
-        if self._read_bytes > _RELEASED_BYTES and _DONT_NEED is not None:
+        if self._read_bytes > _RELEASED_BYTES and _DONT_NEED is not None and self._map is not None:
             self._read_bytes = 0
             self._map.madvise(_DONT_NEED)  # all of it: Linux has mapped what is around each page, too

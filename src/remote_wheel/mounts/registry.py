@@ -189,7 +189,7 @@ def modules_of(root: Root) -> "list[str]":
 
 
 def _open(entry: "dict[str, Any]") -> Root:
-    return Root(entry["root"], Image(entry["image"]), entry["tops"], entry)
+    return Root(entry["root"], Image(entry["image"], entry.pop("data", None)), entry["tops"], entry)
 
 
 def _make_trees(roots: "list[Root]") -> None:

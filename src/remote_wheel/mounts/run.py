@@ -25,6 +25,7 @@ OPTIONS = (
     ("--no-index", "no_index", FLAG, "ask no index, --find-links alone"),
     ("--offline", "offline", FLAG, "use the cache alone"),
     ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
+    ("--no-cache", "no_cache", FLAG, "read and write no cache; keep all in memory"),
     ("--pre", "pre", FLAG, "allow pre-releases"),
     ("--pre-for", "pre", LIST, "allow pre-releases of this project"),
     ("--constraints", "constraints", LIST, "a version bound for a project if it is needed, or a .txt file of them"),

@@ -5,6 +5,7 @@ import importlib.resources
 import io
 import os
 import posixpath
+import re
 import secrets
 import tempfile
 import zlib
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.metadata import PathDistribution
+
     from remote_wheel.mounts.finder import Root
 
 
@@ -208,7 +211,8 @@ def materialize(root: "Root", node: Node) -> str:
 
 
 def _places(root: "Root") -> Iterator[str]:
-    yield f"{root.image.path.removesuffix('.zip')}.files"
+    if root.image.is_file:
+        yield f"{root.image.path.removesuffix('.zip')}.files"
     import atexit
     import shutil
 
@@ -246,6 +250,18 @@ def _write(path: str, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     os.replace(staging, path)
+
+
+def distributions(roots: "Sequence[Root]", context: Any) -> "Iterator[PathDistribution]":
+    """Yield what importlib.metadata asks for by *context* (its name, its path) of *roots*."""
+    from importlib.metadata import DistributionFinder, PathDistribution
+
+    context = context or DistributionFinder.Context()
+    wanted = context.name and re.sub(r"[-_.]+", "-", context.name).lower()  # PEP 503
+    for root in roots:
+        dist_info = root.facts["dist_info"]
+        if dist_info and root.path in context.path and wanted in (None, root.facts["name"]):
+            yield PathDistribution(Node(root, dist_info))
 
 
 def teach_pkg_resources(pkg_resources: Any) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import mmap
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,24 +12,12 @@ from typing import Any, BinaryIO, Final
 
 from remote_wheel.errors import StoreError
 from remote_wheel.spec.pieces import pieces
-from remote_wheel.store.files import (
-    NEW,
-    Buffer,
-    Staged,
-    make_private_folder,
-    read_file,
-    staged,
-    staged_file,
-    staged_folder,
-    write_file,
-    write_tree,
-)
+from remote_wheel.store.files import Buffer, Disk, Staged
 
 _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# This folder is a cache of remote_wheel and can be deleted at any time; see https://bford.info/cachedir/\n"
 )
-_POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _HEAD_BYTES: Final = 64 * 1024  # URLs and headers of one answer
 _ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks")
 
@@ -50,22 +37,31 @@ class StoredAnswer:
 
 
 class Store:
-    """One cache folder. Every method that writes is safe beside other threads and processes."""
+    """One cache folder. Every method that writes is safe beside other threads and processes.
 
-    def __init__(self, folder: Path, version: str) -> None:
+    *files* does it: by default on the disk; a store.memory.Memory keeps what is made in this process.
+    """
+
+    def __init__(self, folder: Path, version: str, files: Disk | None = None) -> None:
         folder = folder.absolute()
+        self.files = files or Disk()
         self.folder = folder
         self._root = folder / version
         self._root_text = str(self._root)
-        make_private_folder(folder)
-        if not (folder / "CACHEDIR.TAG").exists():
-            write_file(folder / "CACHEDIR.TAG", _TAG)
+        self.files.make_folder(folder)
+        if self.files.keeps and not (folder / "CACHEDIR.TAG").exists():
+            self.files.write(folder / "CACHEDIR.TAG", _TAG)
         for folder_of_ours in (self._root, *(self._root / room for room in _ROOMS)):
-            make_private_folder(folder_of_ours)
+            self.files.make_folder(folder_of_ours)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether others find what is made, and have a folder for what must be unpacked."""
+        return self.files.keeps
 
     def is_there(self) -> bool:
         """Whether the folder still is where it was made."""
-        return self._root.is_dir()
+        return self.files.is_folder(self._root)
 
     def _check_is_there(self) -> None:
         if not self.is_there():  # nothing is to come back that somebody did away with
@@ -79,10 +75,8 @@ class Store:
 
     def open_archive(self, sha256: str) -> memoryview | None:
         """Map the archive with that digest; it is hashed again, and a damaged one counts as not there."""
-        try:
-            with self.archive_path(sha256).open("rb") as file:
-                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (OSError, ValueError):  # not there, or empty
+        view = self.files.map(self.archive_path(sha256))
+        if view is None:
             return None
         hasher = hashlib.sha256()
         for piece in pieces(view):
@@ -91,11 +85,15 @@ class Store:
 
     def new_archive(self) -> AbstractContextManager[Staged]:
         """Return the context of a file to receive an archive into; it is kept under the digest given as `keep_as`."""
-        return staged(self._root / "archives")
+        return self.files.staged(self._root / "archives", "incoming")
 
     def archive_path(self, sha256: str) -> Path:
         """Return where the archive with that digest is, if it is there."""
         return self._root / "archives" / sha256
+
+    def has_archive(self, sha256: str) -> bool:
+        """Whether there is one of that digest, damaged or not."""
+        return self.files.is_file(self.archive_path(sha256))
 
     # --- images and trees: what mounting needs ---------------------------------------------------------------
 
@@ -103,16 +101,27 @@ class Store:
         """Return where the image of archive *key* is for an interpreter's cache tag and optimisation."""
         room = self._root / "images" / interpreter
         self._check_is_there()
-        make_private_folder(room)
+        self.files.make_folder(room)
         return room / f"{key}.zip"
+
+    def map_image(self, path: Path) -> memoryview | None:
+        """Map the image at *path*, None where there is none."""
+        return self.files.map(path)
 
     def tree_path(self, key: str) -> Path:
         """Return where archive *key* is unpacked."""
         return self._root / "trees" / key
 
-    def new_image(self, path: Path) -> AbstractContextManager[BinaryIO]:
-        """Return the context of a file that becomes the image at *path*."""
-        return staged_file(path)
+    def has_tree(self, key: str) -> bool:
+        """Whether it is unpacked, wholly or not."""
+        return self.tree_path(key).exists()
+
+    @contextmanager
+    def new_image(self, path: Path) -> Iterator[BinaryIO]:
+        """Yield a file that becomes the image at *path*."""
+        with self.files.staged(path.parent, path.name) as new:
+            yield new.file
+            new.keep_as = path.name
 
     def unpack(self, key: str, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Path:
         """Write *files* (path → whether executable), made of *chunks*, into a folder of their own and return it.
@@ -122,37 +131,37 @@ class Store:
         tree = self.tree_path(key)
         with self.lock(tree_lock(key)):  # interpreters that make images of their own share the tree
             if not self.is_tree_whole(key):
-                with staged_folder(tree) as staging:
-                    sizes = write_tree(staging, files, chunks)
-                    write_file(_manifest(tree), json.dumps(sizes).encode())
+                sizes = self.files.make_tree(tree, files, chunks)
+                self.files.write(_manifest(tree), json.dumps(sizes).encode())
         return tree
 
     def is_tree_whole(self, key: str) -> bool:
         """Whether the unpacked archive *key* is there, each file of the size it was written with."""
         tree = self.tree_path(key)
         try:
-            sizes = json.loads(read_file(_manifest(tree)) or b"null")
+            sizes = json.loads(self.files.read(_manifest(tree)) or b"null")
             return bool(sizes) and all((tree / path).stat().st_size == size for path, size in sizes.items())
         except (OSError, ValueError, AttributeError):
             return False
 
     def publish(self, path: Path) -> BinaryIO | None:
         """Return a new file at *path* for others to read while it is written; None where somebody else has begun it."""
-        try:
-            return os.fdopen(os.open(path, NEW, 0o600), "wb", buffering=0)
-        except OSError:
-            return None
+        return self.files.append(path)
+
+    def withdraw(self, path: Path) -> None:
+        """Remove what was published at *path*; who reads it has it open."""
+        self.files.remove(path)
 
     def discard(self, image: Path, key: str) -> None:
         """Forget an image and its tree, because something of them turned out to be damaged."""
-        image.with_suffix(".facts").unlink(missing_ok=True)
-        _manifest(self.tree_path(key)).unlink(missing_ok=True)
+        self.files.remove(image.with_suffix(".facts"))
+        self.files.remove(_manifest(self.tree_path(key)))
 
     def read_facts(self, image: Path) -> dict[str, Any] | None:
         """Return what was noted of the archive when its image was made; None where either is not there or not whole."""
-        data = read_file(image.with_suffix(".facts"))
+        data = self.files.read(image.with_suffix(".facts"))
         digest, _, body = (data or b"").partition(b"\n")
-        if not image.is_file() or hashlib.sha256(body).hexdigest() != digest.decode("ascii", "replace"):
+        if not self.files.is_file(image) or hashlib.sha256(body).hexdigest() != digest.decode("ascii", "replace"):
             return None
         facts: dict[str, Any] = json.loads(body)
         return facts
@@ -160,25 +169,20 @@ class Store:
     def write_facts(self, image: Path, facts: Mapping[str, Any]) -> None:
         """Note *facts* (JSON values) of the archive; written after its image, so they say that it is done."""
         body = json.dumps(facts).encode()
-        write_file(image.with_suffix(".facts"), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        self.files.write(image.with_suffix(".facts"), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
     # --- answers of servers ----------------------------------------------------------------------------------
 
     def read_answer(self, room: str, url: str) -> tuple[StoredAnswer, bytes] | None:
         """Return what was kept of *url* in *room*; a damaged entry counts as not there."""
-        head, _, body = (read_file(self._place(room, url)) or b"").partition(b"\n")
+        head, _, body = (self.files.read(self._place(room, url)) or b"").partition(b"\n")
         answer = _parse_head(head)
         return (answer, body) if answer and hashlib.sha256(body).hexdigest() == answer.sha256 else None
 
     def read_head(self, room: str, url: str) -> StoredAnswer | None:
         """Return what is known of the answer, its body unread and unchecked."""
-        try:
-            with open(self._place(room, url), "rb") as file:
-                return _parse_head(file.readline(_HEAD_BYTES))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError(path=str(self._root / room), reason=error.strerror or str(error)) from error
+        line = self.files.read_line(self._place(room, url), _HEAD_BYTES)
+        return None if line is None else _parse_head(line)
 
     def write_answer(
         self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str, *, is_found: bool = True
@@ -220,40 +224,32 @@ class Store:
 
     def _write_answer(self, room: str, key_url: str, answer: StoredAnswer, body: bytes) -> None:
         data = json.dumps(asdict(answer)).encode() + b"\n" + body
-        write_file(self._root / room / _key(key_url), data, is_durable=False)
+        self.files.write(self._place(room, key_url), data, is_durable=False)
 
     # --- notes: what was made of answers, so that it need not be made again ------------------------------------
 
     def read_note(self, room: str, key: str) -> bytes | None:
         """Return what was noted under *key*, checked by the digest it was kept with; a damaged one is not there."""
-        digest, _, body = (read_file(self._place(room, key)) or b"").partition(b"\n")
+        digest, _, body = (self.files.read(self._place(room, key)) or b"").partition(b"\n")
         return body if hashlib.sha256(body).hexdigest() == digest.decode("ascii", "replace") else None
 
     def write_note(self, room: str, key: str, body: bytes) -> None:
         """Note *body* under *key*."""
         digest = hashlib.sha256(body).hexdigest().encode()
-        write_file(self._root / room / _key(key), digest + b"\n" + body, is_durable=False)
+        self.files.write(self._place(room, key), digest + b"\n" + body, is_durable=False)
 
     def write_record(self, key: str, data: bytes) -> None:
         """Write the boot record *key*."""
-        write_file(self._root / "boot" / key, data)
+        self.files.write(self._root / "boot" / key, data)
 
     def lock_path(self, name: str) -> Path:
         """Return the file that the lock on making *name* is."""
         return self._root / "locks" / f"{_key(name)}.lock"
 
-    @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock on making *name*, between processes and threads; waits for who has it."""
-        import filelock  # not needed where nothing is made
-
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Return the context of the lock on making *name*, between processes and threads; waits for who has it."""
         self._check_is_there()
-        path = self.lock_path(name)
-        try:
-            with filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S):
-                yield
-        except (PermissionError, NotImplementedError) as error:
-            raise StoreError(path=str(path), reason=str(error)) from error
+        return self.files.lock(self.lock_path(name))
 
 
 def _parse_head(line: bytes) -> StoredAnswer | None:

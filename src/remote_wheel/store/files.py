@@ -1,39 +1,35 @@
-"""Files that appear whole or not at all, in a folder that only this user can write."""
+"""The store's file operations, every one of them: files that appear whole or not at all, in folders that are ours.
 
+`Disk` does them; store.memory has the same for where nothing can, or may, be written.
+"""
+
+import contextlib
+import errno
 import mmap
 import os
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from remote_wheel.errors import StoreError
 
+Buffer = bytes | memoryview
 _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
-Buffer = bytes | memoryview
+_POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_NEW: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | _NOFOLLOW | getattr(os, "O_BINARY", 0)
+# Errors of a folder that can't take anything, now or ever; imports can go on without it.
+_UNWRITABLE: Final = frozenset(
+    (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT)
+)
 _staged: set[Path] = set()  # files that are being written
-NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-
-
-def make_private_folder(path: Path) -> None:
-    """Make *path* and what is above it; raise StoreError unless it is a real folder that only its owner can write."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise StoreError(path=str(path), reason=error.strerror or str(error)) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise StoreError(path=str(path), reason="it is a link or a file, not a folder")
-    if os.name == "posix":
-        if status.st_uid != os.geteuid():
-            raise StoreError(path=str(path), reason=f"it belongs to user {status.st_uid}")
-        if status.st_mode & 0o022:
-            raise StoreError(path=str(path), reason=f"others can write it (mode {stat.S_IMODE(status.st_mode):04o})")
 
 
 class Staged:
@@ -59,15 +55,159 @@ class Staged:
         return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-@contextmanager
-def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> Iterator[Staged]:
-    """Yield a new file in *folder*, synced (if it is to be durable) and renamed at the end.
+class Disk:
+    """File operations on a disk. Paths are given whole. Raises StoreError where the system refuses one.
 
-    Raises StoreError where the disk refuses.
+    What is written is durable: synced, and its folder, too. What can be had again and carries its own digest need not
+    be (*is_durable*): after a crash it may be missing or not whole, which its reader notices. Thousands of small
+    answers cost seconds of waiting for the disk otherwise.
     """
+
+    keeps: bool = True  # whether what is written is there for others, and later
+
+    def make_folder(self, path: Path) -> None:
+        """Make *path* and what is above it; raise StoreError unless it is a real folder that only we can write."""
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = path.lstat()
+        except OSError as error:
+            raise failure(path, error) from error
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(path=str(path), reason="it is a link or a file, not a folder")
+        check_ours(path, status)
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder."""
+        return path.is_dir()
+
+    def is_file(self, path: Path) -> bool:
+        """Whether there is a file."""
+        return path.is_file()
+
+    def size_of(self, path: Path) -> int | None:
+        """Return a file's size in bytes, None where there is none."""
+        try:
+            return path.stat().st_size
+        except OSError:
+            return None
+
+    def read(self, path: Path | str) -> bytes | None:
+        """Return the file's contents, None where there is none."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise failure(path, error) from error
+
+    def read_line(self, path: Path | str, most: int) -> bytes | None:
+        """Return the file's first line, at most *most* bytes, None where there is none."""
+        try:
+            with open(path, "rb") as file:
+                return file.readline(most)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise failure(path, error) from error
+
+    def map(self, path: Path) -> memoryview | None:
+        """Map the file; None where there is none, or nothing in it."""
+        try:
+            with path.open("rb") as file:
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError):
+            return None
+
+    def staged(self, folder: Path, hint: str, *, is_durable: bool = True) -> AbstractContextManager[Staged]:
+        """Return the context of a new file in *folder* that takes its name, if it is given one, at the end."""
+        return _staged_on_disk(folder, hint, is_durable=is_durable)
+
+    def write(self, path: Path | str, data: bytes, *, is_durable: bool = True) -> None:
+        """Write *data* to *path*, whole or not at all."""
+        path = Path(path)
+        with self.staged(path.parent, path.name, is_durable=is_durable) as new:
+            new.file.write(data)
+            new.keep_as = path.name
+
+    def make_tree(
+        self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]
+    ) -> dict[str, int]:
+        """Make the folder *path* of *files* (path with slashes → whether executable), made of *chunks*.
+
+        Returns their sizes. One that is there is replaced.
+        """
+        with _staged_folder(path) as staging:
+            sizes = _write_tree(staging, files, chunks)
+            sync_tree(staging)
+        return sizes
+
+    def append(self, path: Path) -> BinaryIO | None:
+        """Return a new file at *path* for others to read while it is written; None where it cannot be, or is there."""
+        try:
+            return os.fdopen(os.open(path, _NEW, 0o600), "wb", buffering=0)
+        except OSError:
+            return None
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise failure(path, error) from error
+
+    def lock(self, path: Path) -> AbstractContextManager[None]:
+        """Return the context of the lock that the file at *path* is, between processes and threads; it waits."""
+        return _locked(path)
+
+
+def failure(path: Path | str, error: OSError) -> StoreError:
+    """Return the StoreError of a system error."""
+    is_unwritable = error.errno in _UNWRITABLE
+    return StoreError(path=str(path), reason=error.strerror or str(error), is_unwritable=is_unwritable)
+
+
+def check_ours(path: Path, status: os.stat_result, *, is_file: bool = False) -> None:
+    """Raise StoreError unless *status* is of what only this user can write, as OpenSSH's StrictModes asks for."""
+    if is_file and not stat.S_ISREG(status.st_mode):
+        raise StoreError(path=str(path), reason="it is a link or no file")
+    if os.name == "posix":
+        if status.st_uid != os.geteuid():
+            raise StoreError(path=str(path), reason=f"it belongs to user {status.st_uid}")
+        if status.st_mode & 0o022:
+            raise StoreError(path=str(path), reason=f"others can write it (mode {stat.S_IMODE(status.st_mode):04o})")
+
+
+def discard_staged() -> None:
+    """Remove what this process has begun to write and will not end, as it is about to end itself."""
+    for staging in list(_staged):
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import filelock  # not needed where nothing is made
+
+    lock = filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            check_ours(path, path.lstat(), is_file=True)
+        lock.acquire()
+    except NotImplementedError as error:
+        raise StoreError(path=str(path), reason=str(error)) from error
+    except OSError as error:
+        raise failure(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _staged_on_disk(folder: Path, hint: str, *, is_durable: bool) -> Iterator[Staged]:
     staging = _staging_name(folder / hint)
     try:
-        descriptor = os.open(staging, NEW, 0o600)
+        descriptor = os.open(staging, _NEW, 0o600)
         _staged.add(staging)
         try:
             with os.fdopen(descriptor, "w+b") as file:
@@ -84,19 +224,11 @@ def staged(folder: Path, hint: str = "incoming", *, is_durable: bool = True) -> 
         if is_durable:
             sync_folder(folder)
     except OSError as error:
-        raise StoreError(path=str(folder / hint), reason=error.strerror or str(error)) from error
+        raise failure(folder / hint, error) from error
 
 
 @contextmanager
-def staged_file(destination: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
-    """Yield a new file that becomes *destination*."""
-    with staged(destination.parent, destination.name, is_durable=is_durable) as new:
-        yield new.file
-        new.keep_as = destination.name
-
-
-@contextmanager
-def staged_folder(destination: Path) -> Iterator[Path]:
+def _staged_folder(destination: Path) -> Iterator[Path]:
     """Yield a new folder beside *destination*; on success it takes that name, else it is removed."""
     staging = _staging_name(destination)
     try:
@@ -112,26 +244,17 @@ def staged_folder(destination: Path) -> Iterator[Path]:
             raise
         sync_folder(destination.parent)
     except OSError as error:
-        raise StoreError(path=str(destination), reason=error.strerror or str(error)) from error
+        raise failure(destination, error) from error
 
 
-def discard_staged() -> None:
-    """Remove what this process has begun to write and will not end, as it is about to end itself."""
-    for staging in list(_staged):
-        staging.unlink(missing_ok=True)
-
-
-def write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> dict[str, int]:
-    """Write *files* (path with slashes → whether executable), made of *chunks*, below *folder*; return their sizes.
-
-    To make a file takes half a millisecond of the system's time on some disks: several threads take less.
-    """
+def _write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> dict[str, int]:
+    """Write *files* below *folder*. To make one takes half a millisecond on some disks: several threads take less."""
     for place in sorted({parent for path in files for parent in PurePosixPath(path).parents}):
         (folder / place).mkdir(mode=0o700, exist_ok=True)
 
     def write(path: str) -> int:
         size = 0
-        descriptor = os.open(folder / path, NEW, 0o700 if files[path] else 0o600)
+        descriptor = os.open(folder / path, _NEW, 0o700 if files[path] else 0o600)
         try:
             for chunk in chunks(path):
                 rest = memoryview(chunk)
@@ -148,27 +271,6 @@ def write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str], 
         return dict(zip(files, pool.map(write, files), strict=True))
 
 
-def write_file(destination: Path, data: bytes, *, is_durable: bool = True) -> None:
-    """Write *data* to *destination*, whole or not at all.
-
-    What can be had again and carries its own digest need not be durable: after a crash it may be missing or not whole,
-    which its reader notices. Thousands of small answers cost seconds of waiting for the disk otherwise.
-    """
-    with staged_file(destination, is_durable=is_durable) as file:
-        file.write(data)
-
-
-def read_file(path: Path | str) -> bytes | None:
-    """Return the file's contents, None where there is none."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(path=str(path), reason=error.strerror or str(error)) from error
-
-
 def sync_folder(path: Path) -> None:
     """Make a rename in *path* durable; Windows has no such call and needs none."""
     if os.name != "posix":
@@ -180,5 +282,42 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(path: Path) -> None:
+    """Make all files below *path* durable: by one call where Linux has it, for one each takes a disk seconds."""
+    descriptor = os.open(path, os.O_RDONLY) if os.name == "posix" else -1
+    try:
+        if descriptor >= 0 and (syncfs := _find_syncfs()) is not None and syncfs(descriptor) == 0:
+            return
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with open(os.path.join(folder, name), "r+b") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(folder))
+
+
+def _find_syncfs() -> Callable[[int], int] | None:
+    import ctypes
+
+    try:
+        return ctypes.CDLL(None).syncfs
+    except (AttributeError, OSError, TypeError):  # no Linux
+        return None
+
+
 def _staging_name(destination: Path) -> Path:
     return destination.with_name(f".{destination.name[:32]}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+
+
+class NamedLocks:
+    """Locks by name, between the threads of one process."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.RLock] = {}
+        self._guard = threading.Lock()
+
+    def __getitem__(self, name: str) -> AbstractContextManager[bool]:
+        with self._guard:
+            return self._locks.setdefault(name, threading.RLock())
