@@ -32,7 +32,18 @@ IMPURE_MODULES = frozenset(
     ("socket", "subprocess", "requests", "time", "urllib.request", "pathlib", "shutil", "tempfile")
 )
 ISLAND_STDLIB = frozenset(
-    ("_frozen_importlib", "_frozen_importlib_external", "_imp", "_thread", "marshal", "mmap", "os", "sys", "zlib")
+    (
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "_imp",
+        "_thread",
+        "fcntl",
+        "marshal",
+        "mmap",
+        "os",
+        "sys",
+        "zlib",
+    )
 )
 REMEDY = {
     "layer": "move the code to the stage that owns it, or pass the value in",

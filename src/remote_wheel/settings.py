@@ -58,13 +58,14 @@ class Settings:
     client_cert: str = ""  # a PEM file with certificate and key, shown to https servers that ask
     unpack: tuple[str, ...] = ()  # normalised project names, or ":all:" as pip spells it
     in_memory: tuple[str, ...] = ()
+    max_cache_size: str = "10GB"  # what the cache is cut down to behind a command, the least recently used first
     freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
     limits: Limits = field(default_factory=Limits)
 
 
 _MERGED = tuple(f.name for f in fields(Settings) if f.name != "limits")
 _LISTS = tuple(f.name for f in fields(Settings) if f.type == tuple[str, ...])
-_TEXTS = ("index_url", "index_strategy", "client_cert")
+_TEXTS = ("index_url", "index_strategy", "client_cert", "max_cache_size")
 _CHOICES = {"index_strategy": ("first-index", "unsafe-best-match")}
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 

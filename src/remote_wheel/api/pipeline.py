@@ -196,7 +196,12 @@ class _Run:
         )
 
     def _finish(self, recorder: "Recorder", fresh_until_s: float) -> None:
-        """Make whole what was made lean, and have the record say so; another that was written since stays."""
+        """Make whole what was made lean, and have the record say so; another that was written since stays.
+
+        Nobody waits for this process, so it looks after the store, too.
+        """
+        from remote_wheel.api.upkeep import Upkeep
+
         path = boot.record_path(self._request.cache, self._request.key)
         with self._store.lock(f"record {self._request.key}"):  # it is being written
             lean = boot.read_record(path)
@@ -208,6 +213,7 @@ class _Run:
         with self._store.lock(f"record {self._request.key}"):
             if boot.read_record(path) == lean:
                 self._store.write_record(self._request.key, boot.dump_record(whole))
+        Upkeep(self._store).keep_to_budget(self._settings)
 
     @property
     def _fresh_until_s(self) -> float:

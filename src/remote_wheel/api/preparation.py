@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.catalog import Progress
 from remote_wheel.errors import InvalidMetadata, MustBeUnpacked, NothingToUnpackTo
+from remote_wheel.mounts import leases
 from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image, make_entry, published_path
 from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
@@ -71,6 +72,8 @@ class Preparation:
         is called if something must be made, or if what was made is not what was planned, for the error that says so.
         """
         choice = self._choice(name)
+        if sha256:
+            self._hold(sha256)
         facts = self._known(f"{sha256}{choice}{variant}") if sha256 else None
         if facts and (
             (facts["name"], facts["version"]) != (name, version)
@@ -80,6 +83,7 @@ class Preparation:
         if facts is None:
             archive = verified()
             sha256 = archive.sha256
+            self._hold(sha256)
             key = f"{sha256}{choice}{variant}"
             with self._store.lock(f"image {self._interpreter} {key}"):
                 facts = self._known(key) or self._make(archive, key, choice, is_lean=self._may_be_lean)
@@ -93,6 +97,11 @@ class Preparation:
             entry["archive"] = str(self._store.archive_path(facts["sha256"]))
             entry["lock"] = str(self._store.lock_path(tree_lock(key)))
         return entry
+
+    def _hold(self, sha256: str) -> None:
+        """Have nobody remove what is made of an archive, or used of it, while this process lives."""
+        if self._store.keeps:
+            leases.hold_for_making(str(self._store.root), sha256)
 
     def finish(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Return an *entry* with its image made whole; as it is where what that takes is not there any more."""

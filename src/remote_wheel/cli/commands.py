@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from remote_wheel import api
 from remote_wheel.api import cold, plans
 from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
 from remote_wheel.cli import output
@@ -86,10 +85,30 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_cache(commands: Any) -> None:
-    parser = commands.add_parser("cache", help="about the cache folder", description="About the cache folder.")
-    parser.add_argument("what", choices=["dir"], help="dir: print its path")
-    parser.add_argument("--cache-dir", help="the cache folder")
-    parser.set_defaults(handler=_cache, parser=parser)
+    about = "show, check and tidy the cache folder"
+    parser = commands.add_parser("cache", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
+    parser.set_defaults(handler=lambda _: parser.error("name what to do"), parser=parser)
+    actions = parser.add_subparsers(title="what to do", metavar="ACTION", prog=parser.prog)
+
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        action: argparse.ArgumentParser = actions.add_parser(
+            name, help=about, description=f"{about.capitalize()}.", allow_abbrev=False
+        )
+        action.add_argument("--cache-dir", metavar="DIR", help="the cache folder")
+        action.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
+        action.set_defaults(handler=_cache, parser=action, action=name)
+        return action
+
+    add("dir", "print its path")
+    _add_json(add("size", "print how large it is"))
+    _add_json(add("list", "list what is in it, the most recently used first"))
+    verify = add("verify", "read all of it and check that it is what was written; exit code 1 if not")
+    verify.add_argument("--repair", action="store_true", help="remove what is damaged, to be made or fetched again")
+    prune = add("prune", "remove what was not used for long, never what a running process uses")
+    prune.add_argument("--older-than", metavar="AGE", help="not used for so long, as in 30d or 12h")
+    prune.add_argument("--max-size", metavar="SIZE", help="the least recently used, until it is no larger: 2GB, 500MB")
+    clean = add("clean", "remove all of it, or all of some projects, but what a running process uses")
+    clean.add_argument("projects", nargs="*", metavar="NAME", help="the projects; by default all")
 
 
 class _Version(argparse.Action):
@@ -273,8 +292,9 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 
 def _cache(parsed: argparse.Namespace) -> int:
-    output.artefact(api.cache_folder(parsed.cache_dir))
-    return 0
+    from remote_wheel.cli import cache
+
+    return cache.ACTIONS[parsed.action](parsed)
 
 
 COMMANDS: Final[Mapping[str, Callable[[Any], None]]] = {

@@ -82,6 +82,21 @@ def facts_artefact(tables: Sequence[tuple[str, Mapping[str, str]]]) -> None:
         console.print(table)
 
 
+def table_artefact(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text under a head; plain, each row is a line with tabs and there is no head."""
+    if not is_drawn(sys.stdout):
+        artefact("\n".join("\t".join(row) for row in rows)) if rows else None
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
 def is_drawn(stream: TextIO | None) -> bool:
     """Whether *stream* is a terminal that shows more than text."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"

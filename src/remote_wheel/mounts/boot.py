@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
 _MAGIC: "Final" = b"RWB2"  # part of each key, too: a record of another form is never met
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
+_USE_IS_NOTED_S: "Final" = 86_400.0
 _INDEX_VARIABLES: "Final" = (
     "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE",
     "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "APPDATA", "PROGRAMDATA",  # where pip's files are
@@ -142,7 +143,8 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     """
     try:
         with open(path, "rb") as file:
-            if not _is_private(file.fileno()):
+            status = os.fstat(file.fileno())
+            if not _is_private(status):
                 return None
             data = file.read()
     except OSError:
@@ -155,6 +157,11 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     tokens: list[tuple[str, Any]] = record["files"]
     if any(file_token(name) != token for name, token in tokens):
         return None
+    if now_s is not None and now_s - status.st_mtime > _USE_IS_NOTED_S:
+        try:
+            os.utime(path)  # when it was last used, for who looks for what to remove
+        except OSError:  # it can't be written, and so not be removed
+            pass
     return record
 
 
@@ -187,10 +194,9 @@ def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, int, int] |
     return [(path, file_token(path)) for path in dict.fromkeys(absolute)]
 
 
-def _is_private(descriptor: int) -> bool:
+def _is_private(status: "os.stat_result") -> bool:
     """Whether only this user could have written the file; always on Windows, where the profile's ACL says so."""
     geteuid = getattr(os, "geteuid", None)
     if geteuid is None:
         return True
-    status = os.fstat(descriptor)
     return status.st_uid == geteuid() and not status.st_mode & 0o022

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any
 
-from remote_wheel.mounts import children
+from remote_wheel.mounts import children, leases
 from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, make_tree, note_missing_file
 from remote_wheel.mounts.image import LEAN, DamagedImage, Image
 
@@ -42,7 +42,7 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
     modules is loaded.
     """
     with _lock:
-        roots = [_root_of_entry(entry) or _open(entry) for entry in entries]
+        roots = _opened(entries)
         new = [root for root in roots if root.path not in _roots]
         if not METADATA_READERS.isdisjoint(sys.modules):
             _make_trees(new)
@@ -91,7 +91,7 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
 def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
     """Return the roots of *entries*, not mounted. Raises as add does, but for AlreadyImported."""
     with _lock:
-        return [_root_of_entry(entry) or _open(entry) for entry in entries]
+        return _opened(entries)
 
 
 def _root_of_entry(entry: "dict[str, Any]") -> "Root | None":
@@ -186,6 +186,18 @@ def root_of(module: "ModuleType") -> "Root | None":
 def modules_of(root: Root) -> "list[str]":
     """Return the names in sys.modules that were loaded from *root*, namespace packages of it alone included."""
     return [name for name, module in list(sys.modules.items()) if _is_from(module, root)]
+
+
+def _opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
+    used: dict[str, list[str]] = {}
+    entries = list(entries)
+    for entry in entries:
+        if "data" not in entry:  # <store>/images/<interpreter>/<key>.zip
+            store = os.path.dirname(os.path.dirname(os.path.dirname(entry["image"])))
+            used.setdefault(store, []).append(entry["sha256"])
+    for store, digests in used.items():
+        leases.hold(store, digests)
+    return [_root_of_entry(entry) or _open(entry) for entry in entries]
 
 
 def _open(entry: "dict[str, Any]") -> Root:

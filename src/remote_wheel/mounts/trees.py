@@ -86,7 +86,8 @@ def _unpack_to(staging: str, root: "Root") -> None:
 
     archive = _map(root.facts["archive"])
     members = root.image.members
-    sizes, made = {}, set[str]()
+    written: "dict[str, tuple[int, int]]" = {}
+    made = set[str]()
     os.mkdir(staging, 0o700)
     for path in members:
         for at, letter in enumerate(path):
@@ -97,10 +98,10 @@ def _unpack_to(staging: str, root: "Root") -> None:
     def unpack(path: str) -> None:
         entry = members[path]
         mode = 0o700 if len(entry) > 3 and entry[5] else 0o600
-        sizes[path] = _write(os.path.join(staging, path), _contents(root, archive, path, entry), mode)
+        written[path] = _write(os.path.join(staging, path), _contents(root, archive, path, entry), mode), entry[2]
 
     _in_threads(unpack, list(members))
-    _write(f"{staging}.files", (json.dumps(sizes).encode(),), 0o600)
+    _write(f"{staging}.files", (json.dumps(written).encode(),), 0o600)
     os.rename(f"{staging}.files", f"{root.path}.files")
     os.rename(staging, root.path)
 

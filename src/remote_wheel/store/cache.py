@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from remote_wheel.errors import StoreError
 from remote_wheel.spec.pieces import pieces
-from remote_wheel.store.files import Buffer, Disk, Staged
+from remote_wheel.store.files import Buffer, Disk, Manifest, Staged
 
 _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -62,6 +62,31 @@ class Store:
     def is_there(self) -> bool:
         """Whether the folder still is where it was made."""
         return self.files.is_folder(self._root)
+
+    @property
+    def root(self) -> Path:
+        """The folder of this version of the layout."""
+        return self._root
+
+    def room(self, name: str) -> Path:
+        """Return the folder of one kind of files."""
+        return self._root / name
+
+    def rooms(self) -> list[Path]:
+        """Return all folders that files are written in."""
+        folders = [self._root / room for room in _ROOMS]
+        return [*folders, *(file.path for file in self.files.list(self._root / "images"))]
+
+    def last_pruned_s(self) -> float:
+        """Return when somebody last looked for what may go, in seconds since the epoch; 0 where nobody did."""
+        try:
+            return (self._root / "pruned").stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def note_pruned(self) -> None:
+        """Note that somebody looks now."""
+        self.files.write(self._root / "pruned", b"", is_durable=False)
 
     def _check_is_there(self) -> None:
         if not self.is_there():  # nothing is to come back that somebody did away with
@@ -130,18 +155,27 @@ class Store:
         """
         tree = self.tree_path(key)
         with self.lock(tree_lock(key)):  # interpreters that make images of their own share the tree
-            if not self.is_tree_whole(key):
-                sizes = self.files.make_tree(tree, files, chunks)
-                self.files.write(_manifest(tree), json.dumps(sizes).encode())
+            if self.is_tree_whole(key):
+                self.files.sync_tree(tree)  # who mounted it first did not wait for that
+            else:
+                made = self.files.make_tree(tree, files, chunks)
+                self.files.write(_manifest(tree), json.dumps(made).encode())
         return tree
+
+    def manifest(self, key: str) -> Manifest | None:
+        """Return the size and CRC-32 of each file of the unpacked archive *key*, None where they can't be read."""
+        try:
+            made = json.loads(self.files.read(_manifest(self.tree_path(key))) or b"null")
+            return {str(path): (int(size), int(crc)) for path, (size, crc) in made.items()}
+        except (ValueError, TypeError, AttributeError):
+            return None
 
     def is_tree_whole(self, key: str) -> bool:
         """Whether the unpacked archive *key* is there, each file of the size it was written with."""
-        tree = self.tree_path(key)
+        tree, made = self.tree_path(key), self.manifest(key)
         try:
-            sizes = json.loads(self.files.read(_manifest(tree)) or b"null")
-            return bool(sizes) and all((tree / path).stat().st_size == size for path, size in sizes.items())
-        except (OSError, ValueError, AttributeError):
+            return made is not None and all((tree / path).stat().st_size == size for path, (size, _) in made.items())
+        except OSError:
             return False
 
     def publish(self, path: Path) -> BinaryIO | None:
@@ -178,6 +212,17 @@ class Store:
         head, _, body = (self.files.read(self._place(room, url)) or b"").partition(b"\n")
         answer = _parse_head(head)
         return (answer, body) if answer and hashlib.sha256(body).hexdigest() == answer.sha256 else None
+
+    def is_answer_whole(self, path: Path) -> bool:
+        """Whether the file of an answer has the digest it was written with."""
+        head, _, body = (self.files.read(path) or b"").partition(b"\n")
+        answer = _parse_head(head)
+        return answer is not None and hashlib.sha256(body).hexdigest() == answer.sha256
+
+    def is_note_whole(self, path: Path) -> bool:
+        """Whether the file of a note has the digest it was written with."""
+        digest, _, body = (self.files.read(path) or b"").partition(b"\n")
+        return hashlib.sha256(body).hexdigest().encode() == digest
 
     def read_head(self, room: str, url: str) -> StoredAnswer | None:
         """Return what is known of the answer, its body unread and unchecked."""

@@ -11,15 +11,17 @@ import secrets
 import shutil
 import stat
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from remote_wheel.errors import StoreError
 
 Buffer = bytes | memoryview
+Manifest = dict[str, tuple[int, int]]  # of a tree: path → size in bytes, CRC-32
 _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
@@ -130,17 +132,22 @@ class Disk:
             new.file.write(data)
             new.keep_as = path.name
 
-    def make_tree(
-        self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]
-    ) -> dict[str, int]:
+    def make_tree(self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> "Manifest":
         """Make the folder *path* of *files* (path with slashes → whether executable), made of *chunks*.
 
-        Returns their sizes. One that is there is replaced.
+        Returns the size and CRC-32 of each. One that is there is replaced.
         """
         with _staged_folder(path) as staging:
-            sizes = _write_tree(staging, files, chunks)
-            sync_tree(staging)
-        return sizes
+            made = _write_tree(staging, files, chunks)
+            self.sync_tree(staging)
+        return made
+
+    def sync_tree(self, path: Path) -> None:
+        """Make all files below *path* durable."""
+        try:
+            _sync_tree(path)
+        except OSError as error:
+            raise failure(path, error) from error
 
     def append(self, path: Path) -> BinaryIO | None:
         """Return a new file at *path* for others to read while it is written; None where it cannot be, or is there."""
@@ -156,9 +163,50 @@ class Disk:
         except OSError as error:
             raise failure(path, error) from error
 
+    def list(self, folder: Path) -> "list[StoredFile]":
+        """Return what is in *folder*: files, and folders with the size of all below them."""
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    size = _size_below(entry.path) if entry.is_dir(follow_symlinks=False) else status.st_size
+                    found.append(StoredFile(Path(entry.path), size, status.st_mtime))
+        return found
+
+    def remove_all(self, path: Path) -> None:
+        """Remove a file, or a folder with all below it, which is gone for everybody at once."""
+        if not path.is_dir() or path.is_symlink():
+            self.remove(path)
+            return
+        staging = _staging_name(path)
+        try:
+            os.rename(path, staging)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise failure(path, error) from error
+        shutil.rmtree(staging, ignore_errors=True)
+
+    def remove_lock(self, path: Path) -> None:
+        """Remove the file of a lock, if nobody holds it."""
+        import filelock
+
+        lock = filelock.FileLock(path, mode=0o600)
+        with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
+            path.unlink(missing_ok=True)  # who waits for it notices, and makes it anew
+
     def lock(self, path: Path) -> AbstractContextManager[None]:
         """Return the context of the lock that the file at *path* is, between processes and threads; it waits."""
         return _locked(path)
+
+
+class StoredFile(NamedTuple):
+    """A file, or a folder with all below it. The time is in seconds since the epoch."""
+
+    path: Path
+    size_bytes: int
+    modified_s: float
 
 
 def failure(path: Path | str, error: OSError) -> StoreError:
@@ -247,28 +295,32 @@ def _staged_folder(destination: Path) -> Iterator[Path]:
         raise failure(destination, error) from error
 
 
-def _write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> dict[str, int]:
+def _write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> "Manifest":
     """Write *files* below *folder*. To make one takes half a millisecond on some disks: several threads take less."""
     for place in sorted({parent for path in files for parent in PurePosixPath(path).parents}):
         (folder / place).mkdir(mode=0o700, exist_ok=True)
 
-    def write(path: str) -> int:
-        size = 0
+    def write(path: str) -> tuple[int, int]:
+        size = crc = 0
         descriptor = os.open(folder / path, _NEW, 0o700 if files[path] else 0o600)
         try:
             for chunk in chunks(path):
                 rest = memoryview(chunk)
-                size += len(rest)
+                size, crc = size + len(rest), zlib.crc32(rest, crc)
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
-        return size
+        return size, crc
 
     if len(files) <= _FEW:
         return {path: write(path) for path in files}
     with ThreadPoolExecutor(_WRITERS) as pool:
         return dict(zip(files, pool.map(write, files), strict=True))
+
+
+def _size_below(folder: str) -> int:
+    return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
 
 
 def sync_folder(path: Path) -> None:
@@ -282,8 +334,8 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(path: Path) -> None:
-    """Make all files below *path* durable: by one call where Linux has it, for one each takes a disk seconds."""
+def _sync_tree(path: Path) -> None:
+    """Sync by one call where Linux has it: one for each file takes a disk seconds."""
     descriptor = os.open(path, os.O_RDONLY) if os.name == "posix" else -1
     try:
         if descriptor >= 0 and (syncfs := _find_syncfs()) is not None and syncfs(descriptor) == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from remote_wheel.errors import StoreError
-from remote_wheel.store.files import Buffer, Disk, NamedLocks, Staged
+from remote_wheel.store.files import Buffer, Disk, Manifest, NamedLocks, Staged
 
 
 class Memory(Disk):
@@ -67,11 +67,12 @@ class Memory(Disk):
         if new.keep_as:
             self.files[str(folder / new.keep_as)] = buffer.getbuffer()
 
-    def make_tree(
-        self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]
-    ) -> dict[str, int]:
+    def make_tree(self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Manifest:
         """Refuse: real files need a real folder."""
         raise StoreError(path=str(path), reason=self._reason)
+
+    def sync_tree(self, path: Path) -> None:
+        """Need no sync."""
 
     def append(self, path: Path) -> BinaryIO | None:
         """Return None: nobody else could read it."""

@@ -1,0 +1,45 @@
+"""Amounts as the user writes and reads them: sizes in bytes, ages in seconds."""
+
+import re
+from typing import Final
+
+from remote_wheel.errors import UsageError
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_AGE: Final = re.compile(r"(\d+)\s*(s|m|h|d|w)[a-z]*", re.IGNORECASE)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that *text* is: ``2GB``, ``500 MB`` (powers of ten), ``1GiB`` (of two). Raises UsageError."""
+    if not (found := _SIZE.fullmatch(text.strip())):
+        raise UsageError(message=f"{text!r} is no size", way_out="As in 500MB, 2GB or 1GiB.")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
+
+
+def parse_age(text: str) -> float:
+    """Return the seconds that *text* is: ``30d``, ``12h``, ``90m``. Raises UsageError."""
+    if not (found := _AGE.fullmatch(text.strip())):
+        raise UsageError(message=f"{text!r} is no age", way_out="As in 30d, 12h or 2w.")
+    return float(int(found[1]) * _SECONDS[found[2].lower()])
+
+
+def shown_size(size_bytes: int) -> str:
+    """Return a size to read: ``1.2 MB``."""
+    size = float(size_bytes)
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def shown_age(age_s: float) -> str:
+    """Return an age to read: ``3 days``."""
+    for name, seconds in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if age_s >= seconds:
+            count = int(age_s // seconds)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "just now"
