@@ -47,6 +47,8 @@ class Settings:
     find_links: tuple[str, ...] = ()  # folders, pages and files that hold distributions, without an index's structure
     no_index: bool = False
     offline: bool = False
+    goes_offline: bool = False  # offline="auto": when the network is down
+    frozen: bool = False  # refuse what nothing says the content of
     refresh: bool = False
     no_cache: bool = False  # read and write nothing; what is made is kept in this process
     pre: bool | tuple[str, ...] = False  # of every project, or of those named
@@ -63,10 +65,13 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
 
-_MERGED = tuple(f.name for f in fields(Settings) if f.name != "limits")
+_MERGED = tuple(f.name for f in fields(Settings) if f.name not in ("limits", "goes_offline"))
 _LISTS = tuple(f.name for f in fields(Settings) if f.type == tuple[str, ...])
 _TEXTS = ("index_url", "index_strategy", "client_cert", "max_cache_size")
-_CHOICES = {"index_strategy": ("first-index", "unsafe-best-match")}
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "index_strategy": ("first-index", "unsafe-best-match"),
+    "offline": (True, False, "auto"),
+}
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
@@ -88,6 +93,8 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
             given = _from_environment(name, environ)
         if given is not None:
             values[name] = _as_value(name, given)
+    if values.get("offline") == "auto":
+        values |= {"offline": False, "goes_offline": True}
     if "index_url" not in values:
         values["index_url"] = "" if values.get("no_index") else find_default_index(environ)
     return Settings(**values)
@@ -96,7 +103,9 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
 def _as_value(name: str, given: Any) -> Any:
     choices = _CHOICES.get(name)
     if choices and given not in choices:
-        raise UsageError(message=f"{name}={given!r} is not known", way_out=f"It is one of {', '.join(choices)}.")
+        raise UsageError(
+            message=f"{name}={given!r} is not known", way_out=f"It is one of {', '.join(map(str, choices))}."
+        )
     if name == "exclude_newer" and isinstance(given, str):
         return (given,)
     is_list = name in _LISTS or (name == "pre" and not isinstance(given, bool))
@@ -123,6 +132,8 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
         return False
     if name == "pre":
         return tuple(text.split())
+    if name == "offline" and text.lower() == "auto":
+        return "auto"
     raise UsageError(message=f"{variable}={text!r} is neither true nor false", way_out="Use 1 or 0.")
 
 

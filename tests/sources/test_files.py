@@ -1,6 +1,7 @@
 """Local paths, tars and sdists, single modules over http, and what fsspec reads."""
 
 import gzip
+import hashlib
 import io
 import os
 import sys
@@ -181,6 +182,9 @@ def test_files_and_an_index_over_ftp(mounting: Mounting, python: Python, tmp_pat
         assert "no such file" in mounting.error(f"{url}/nothing.py")
         (root / "tools.py").write_bytes(b"V = 4\n")
         os.utime(root / "tools.py", (2_000_000_000, 2_000_000_000))  # FTP tells times in whole seconds
+        assert mounting.error(f"{url}/tools.py", "refresh=True").startswith("ContentChanged: ")
+        sha256 = hashlib.sha256(b"V = 4\n").hexdigest()
+        assert mounting.value(f"{url}/tools.py", "m.V", f"sha256={sha256!r}") == "4"
         assert mounting.value(f"{url}/tools.py", "m.V", "refresh=True") == "4"
     assert mounting.value(f"{url}/tools.py", "m.V", "offline=True") == "4"
     assert "NetworkError: " in mounting.error(f"{url}/tools.py", "refresh=True")

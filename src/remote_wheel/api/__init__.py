@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         index_strategy: str | None
         find_links: Sequence[str | PathLike[str]] | None
         no_index: bool | None
-        offline: bool | None
+        offline: bool | str | None
+        frozen: bool | None
         refresh: bool | None
         no_cache: bool | None
         pre: bool | Sequence[str] | None
@@ -45,7 +46,8 @@ from remote_wheel.mounts.image import DamagedImage
 _TEXT, _FLAG, _LIST = "a string", "a bool", "a sequence of strings"
 OPTION_KINDS = {  # each option's forms, the first that it is told by
     **dict.fromkeys(("index_url", "index_strategy", "client_cert"), (_TEXT,)),
-    **dict.fromkeys(("no_cache", "no_index", "offline", "refresh", "prefer_installed"), (_FLAG,)),
+    **dict.fromkeys(("frozen", "no_cache", "no_index", "refresh", "prefer_installed"), (_FLAG,)),
+    "offline": (_FLAG, _TEXT),
     **dict.fromkeys(("extra_index_urls", "index", "project_index", "find_links"), (_LIST,)),
     **dict.fromkeys(("constraints", "overrides", "allow_insecure", "unpack", "in_memory"), (_LIST,)),
     "pre": (_FLAG, _LIST),

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from remote_wheel.errors import DigestMismatch, InvalidSource, MovedTag, NotCached, NotFound
+from remote_wheel.errors import (
+    ContentChanged,
+    DigestMismatch,
+    InvalidSource,
+    MovedTag,
+    NotCached,
+    NotFound,
+    NotTrusted,
+)
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.forges import Forges
 from remote_wheel.fetch.port import Answer
@@ -59,6 +67,7 @@ class Kept:
     answer: StoredAnswer
     sha256: str
     commit: str
+    size_bytes: int = 0
 
     @property
     def validators(self) -> dict[str, str]:
@@ -79,14 +88,14 @@ class HashingSink:
         """Start over."""
         self._staged.restart()
         self.hasher = Hasher(self._digests)
-        self._count = 0
+        self.size_bytes = 0
 
     def write(self, chunk: bytes) -> None:
         """Hash and pass on."""
         self.hasher.update(chunk)
         self._staged.file.write(chunk)
-        self._count += len(chunk)
-        self._received(self._count)
+        self.size_bytes += len(chunk)
+        self._received(self.size_bytes)
 
 
 class Archives:
@@ -128,6 +137,7 @@ class Archives:
             known = digests.get("sha256") or self._fresh_sha256(url)
             if known and (found := self._from_store(known, filename, digests, metadata_digests, stated_by)):
                 return found
+            self._check_trust(url, digests)
             if self._settings.offline and not url.startswith("file:"):
                 stem = "==".join(filename.split("-")[:2])
                 raise NotCached(what=filename, way=f"remote-wheel prefetch '{stem}'")
@@ -158,6 +168,7 @@ class Archives:
         """Verify a wheel that has come in whole from *url*, and have it kept."""
         sink.hasher.check(digests, subject=filename, stated_by=stated_by)
         sha256 = sink.hasher.sha256
+        self._check_first(url, sha256, digests)
         verified = verify_wheel(
             incoming.contents(),
             filename=filename,
@@ -167,7 +178,7 @@ class Archives:
         )
         incoming.keep_as = sha256
         if "sha256" not in digests:
-            self._note_url(url, sha256)
+            self._note_url(url, sha256, size_bytes=sink.size_bytes)
         return verified
 
     def source(self, source: Source, sha256: str | None, *, stated_by: str = "you") -> Acquired:
@@ -221,7 +232,10 @@ class Archives:
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
                 self._check(view, known, stated, source.shown, stated_by)
+                if stated.get("sha256") and kept and kept.sha256 != known:  # what was said of it counts from now on
+                    self._note_url(url, known, size_bytes=len(view))
                 return self._acquired(source, view, known)
+            self._check_trust(url, stated)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
             old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
@@ -229,13 +243,14 @@ class Archives:
                 sink = self.sink(incoming, stated)
                 answer = self._fetch_source(url, sink, kept if old is not None else None, is_strong(stated))
                 if answer.status == 304 and kept and old is not None:
-                    self._note_url(url, kept.sha256, headers={**kept.validators, **answer.headers})
+                    headers = {**kept.validators, **answer.headers}
+                    self._note_url(url, kept.sha256, size_bytes=kept.size_bytes, headers=headers)
                     return self._acquired(source, old, kept.sha256)
                 sink.hasher.check(stated, subject=source.shown, stated_by=stated_by)
+                self._check_first(url, sink.hasher.sha256, stated)
                 acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = sink.hasher.sha256
-            if "sha256" not in stated:
-                self._note_url(url, acquired.verified.sha256, headers=answer.headers)
+            self._note_url(url, acquired.verified.sha256, size_bytes=sink.size_bytes, headers=answer.headers)
             return acquired
 
     def _fetch_source(self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool) -> Answer:
@@ -273,6 +288,8 @@ class Archives:
             if kept and view is not None and not (locked and self._settings.refresh):
                 self._check(view, kept.sha256, stated, source.shown, "you")
                 return self._acquired(source, view, kept.sha256, commit)
+            if not locked and not kept:
+                self._check_trust(place.shown, stated)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
             if locked:
@@ -394,7 +411,22 @@ class Archives:
         if kept is None or url.startswith("file:"):
             return None
         note = json.loads(kept[1])
-        return Kept(answer=kept[0], sha256=str(note["sha256"]), commit=str(note.get("commit", "")))
+        sha256, commit = str(note["sha256"]), str(note.get("commit", ""))
+        return Kept(answer=kept[0], sha256=sha256, commit=commit, size_bytes=int(note.get("size_bytes", 0)))
+
+    def _check_first(self, url: str, sha256: str, stated: Mapping[str, str]) -> None:
+        """Hold what came from *url* to what came first, unless somebody states what it should be."""
+        kept = None if "sha256" in stated else self._kept(url)
+        if kept and kept.sha256 and kept.sha256 != sha256:
+            when = time.strftime("%Y-%m-%d", time.gmtime(kept.answer.fetched_at_s))
+            raise ContentChanged(url=without_secrets(url), recorded=kept.sha256, recorded_at=when, actual=sha256)
+
+    def _check_trust(self, url: str, stated: Mapping[str, str]) -> None:
+        """When frozen, refuse what nothing says the content of."""
+        if self._settings.frozen and not is_strong(stated) and not url.startswith("file:"):
+            kept = self._kept(url)
+            if not (kept and kept.sha256):
+                raise NotTrusted(url=without_secrets(url))
 
     def _is_fresh(self, kept: Kept) -> bool:
         expiry = kept.answer.fetched_at_s + self._settings.freshness_s
@@ -408,9 +440,15 @@ class Archives:
         return kept.sha256 if kept and self._is_fresh(kept) else None
 
     def _note_url(
-        self, url: str, sha256: str = "", *, commit: str = "", headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        sha256: str = "",
+        *,
+        commit: str = "",
+        size_bytes: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        body = json.dumps({"sha256": sha256, "commit": commit}).encode()
+        body = json.dumps({"sha256": sha256, "commit": commit, "size_bytes": size_bytes}).encode()
         # How long the note counts is ours to say (freshness_s), so of the headers only the validators are kept.
         validators = {name: value for name, value in (headers or {}).items() if name in ("etag", "last-modified")}
         self._store.write_answer("urls", url, body, validators, "")

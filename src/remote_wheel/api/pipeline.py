@@ -21,7 +21,7 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import StoreError, UsageError
+from remote_wheel.errors import NetworkError, StoreError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _EARLY_BYTES: Final = 32 * 1024 * 1024  # what is fetched before it is known to be wanted is smaller
 _EARLY_THREADS: Final = 4
+_AUTO_CONNECT_S: Final = 3.0
 
 
 def run(request: Request, progress: Progress) -> dict[str, Any]:
@@ -70,6 +71,12 @@ def _carry_out(request: Request, progress: Progress, files: Disk) -> dict[str, A
     run = _Run(request, progress, files)
     try:
         return run.carry_out()
+    except NetworkError as error:
+        if not run.goes_offline:
+            raise
+        answer = _carry_out(replace(request, options={**request.options, "offline": True}), progress, files)
+        answer["plan"]["notes"].append(f"the cache alone was used: {error}")
+        return answer
     finally:
         run.close()
 
@@ -82,7 +89,12 @@ class _Run:
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
         self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
-        self._settings = settings = merge_settings(_merged(options, self._inputs.options), os.environ)
+        settings = merge_settings(_merged(options, self._inputs.options), os.environ)
+        self.goes_offline = settings.goes_offline
+        if self.goes_offline:  # whether there is a network shows at once
+            limits = replace(settings.limits, retries=0, connect_timeout_s=_AUTO_CONNECT_S)
+            settings = replace(settings, limits=limits)
+        self._settings = settings
         self._store = Store(Path(request.cache), boot.STORE_VERSION, files)
         self._client = Client(
             settings.limits,

@@ -1,9 +1,9 @@
 """``run``: mount what a program needs, then become the program."""
 
 from remote_wheel.api import boot_record, bound_by, lock_subjects
-from remote_wheel.mounts.run import FLAG, LIST, OFF, OPTIONS, RunRequest, parse_run, run_program
+from remote_wheel.mounts.run import LIST, OPTIONS, SWITCHES, RunRequest, parse_run, run_program
 
-__all__ = ["FLAG", "LIST", "OFF", "OPTIONS", "RunRequest", "mount_for_run", "parse_run", "run_program"]
+__all__ = ["LIST", "OPTIONS", "SWITCHES", "RunRequest", "mount_for_run", "parse_run", "run_program"]
 
 
 TYPE_CHECKING = False

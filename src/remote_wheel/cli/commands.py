@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel.api import cold, plans
-from remote_wheel.api.program import FLAG, LIST, OFF, OPTIONS
+from remote_wheel.api.program import LIST, OPTIONS, SWITCHES
 from remote_wheel.cli import output
 from remote_wheel.errors import RemoteWheelError, UsageError
 
@@ -176,8 +176,8 @@ def _add_run(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     for option, _, kind, about in OPTIONS:
-        if kind in (FLAG, OFF):
-            parser.add_argument(option, action="store_const", const=kind == FLAG, help=about)
+        if kind in SWITCHES:
+            parser.add_argument(option, action="store_const", const=SWITCHES[kind], help=about)
         else:
             action = "append" if kind == LIST else "store"
             metavar = option.removeprefix("--").rpartition("-")[2].upper()

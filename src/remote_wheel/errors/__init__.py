@@ -42,9 +42,11 @@ from remote_wheel.errors.planning import (
 )
 from remote_wheel.errors.record import RemoteWheelError, rebuild_error
 from remote_wheel.errors.verification import (
+    ContentChanged,
     DigestMismatch,
     InvalidWheel,
     MovedTag,
+    NotTrusted,
     RecordMismatch,
     UnsafeArchive,
     VerificationError,
@@ -54,6 +56,7 @@ __all__ = [
     "AccessDenied",
     "AlreadyImported",
     "AmbiguousModule",
+    "ContentChanged",
     "DigestMismatch",
     "FetchError",
     "FetchTimeout",
@@ -75,6 +78,7 @@ __all__ = [
     "NoMatchingVersion",
     "NotCached",
     "NotFound",
+    "NotTrusted",
     "NothingToUnpackTo",
     "OnlySdists",
     "ProjectNotFound",

@@ -21,6 +21,34 @@ class DigestMismatch(VerificationError):
         return f"{self.subject} is not what {self.stated_by} promised: expected {self.expected}, got {self.actual}"
 
 
+class ContentChanged(VerificationError):
+    """Raised when a URL that was trusted on first use gives other content than it did then."""
+
+    url: str
+    recorded: str
+    recorded_at: str
+    actual: str
+
+    def __str__(self) -> str:
+        was, now = self.recorded, self.actual
+        return f"{self.url} is not what it was on {self.recorded_at}: its SHA-256 was {was}, and is {now} now"
+
+    @property
+    def hint(self) -> str:
+        return f"Find out why. If the new content is the one you want, say so once: mount it with sha256={self.actual}."
+
+
+class NotTrusted(VerificationError):
+    """Raised when frozen and nothing says what the content of a URL should be: no hash, no lock, no earlier use."""
+
+    _hint = "State its hash (sha256=), use a lock, or mount it once without frozen=True (--frozen)."
+
+    url: str
+
+    def __str__(self) -> str:
+        return f"frozen, and nothing is known of {self.url}"
+
+
 class MovedTag(VerificationError):
     """Raised when a tag is another commit now than the lock says. Not raised for a branch, which is meant to move."""
 

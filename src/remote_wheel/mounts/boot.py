@@ -48,15 +48,9 @@ def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
 def is_on(option: str, options: "Mapping[str, Any]") -> bool:
     """Whether a boolean option is given, as an argument or by its environment variable."""
     given = options.get(option)
-    if given is not None:
-        return bool(given)
-    return os.environ.get(f"REMOTE_WHEEL_{option.upper()}", "0").lower() not in (
-        "",
-        "0",
-        "false",
-        "no",
-        "off",
-    )
+    if given is None:
+        given = os.environ.get(f"REMOTE_WHEEL_{option.upper()}", "").lower()
+    return given not in (False, "", "0", "false", "no", "off", "auto")
 
 
 def search_path() -> "list[str]":

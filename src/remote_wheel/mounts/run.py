@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType, TracebackType
     from typing import Any
 
-FLAG, OFF, VALUE, LIST = "flag", "off", "value", "list"  # OFF is a flag that makes its option false
+FLAG, OFF, AUTO, VALUE, LIST = "flag", "off", "auto", "value", "list"
+SWITCHES: "dict[str, Any]" = {FLAG: True, OFF: False, AUTO: "auto"}  # what an option without a value stands for
 # (option on the command line, name in Options, kind, help)
 OPTIONS = (
     ("--index-url", "index_url", VALUE, "the simple index to use, a URL or a folder"),
@@ -24,6 +25,8 @@ OPTIONS = (
     ("--find-links", "find_links", LIST, "a folder, page, wheel or glob of files to choose from, beside the indexes"),
     ("--no-index", "no_index", FLAG, "ask no index, --find-links alone"),
     ("--offline", "offline", FLAG, "use the cache alone"),
+    ("--offline-auto", "offline", AUTO, "use the cache alone when the network is down"),
+    ("--frozen", "frozen", FLAG, "refuse what no hash, lock or earlier use says the content of"),
     ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
     ("--no-cache", "no_cache", FLAG, "read and write no cache; keep all in memory"),
     ("--pre", "pre", FLAG, "allow pre-releases"),
@@ -77,10 +80,10 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
         if option in ("-v", "--verbose"):
             request.is_verbose = True
             continue
-        if option in _BY_FLAG and _BY_FLAG[option][1] in (FLAG, OFF):
+        if option in _BY_FLAG and _BY_FLAG[option][1] in SWITCHES:
             if equals:
                 return None
-            request.options[_BY_FLAG[option][0]] = _BY_FLAG[option][1] == FLAG
+            request.options[_BY_FLAG[option][0]] = SWITCHES[_BY_FLAG[option][1]]
             continue
         if not word.startswith("-") or word == "-":
             request.kind, request.target, request.argv = "script", word, list(arguments[at:])
