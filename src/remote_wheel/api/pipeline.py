@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.archives import Archives
+from remote_wheel.api.bundling import FILES
 from remote_wheel.api.catalog import IndexCatalog, Progress
 from remote_wheel.api.indexes import find_indexes
 from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import NetworkError, StoreError, UsageError
+from remote_wheel.errors import LockOutdated, NetworkError, StoreError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
@@ -124,7 +125,12 @@ class _Run:
     def carry_out(self) -> dict[str, Any]:
         if not self._request.key:
             plan = self._plan()
-            locked = {"lock": self._lock(plan)} if self._request.lock_folder else {}
+            locked: dict[str, Any] = {}
+            if self._request.bundles:
+                locked["files"] = self._bundle(plan)
+                plan = replace(plan, pins=tuple(self._bundled(pin) for pin in plan.pins))
+            if self._request.lock_folder:
+                locked["lock"] = self._lock(plan)
             answer = {"plan": plan_to_json(self._public(plan)), **locked}
             if self._request.answer_key and self._store.keeps:
                 self._keep(answer, plan)
@@ -280,7 +286,19 @@ class _Run:
             extras=[each for each in extras.split(",") if each],
             groups=None if groups == "-" else [each for each in groups.split(",") if each],
         )
+        self._check_satisfies(plan, shown)
         return self._planner.plan_locked(plan)
+
+    def _check_satisfies(self, plan: Plan, lock: str) -> None:
+        """Refuse a lock that does not have what the caller requires beside it."""
+        pins = {pin.name: pin for pin in plan.pins}
+        for text in Inputs(self._request.options.get("satisfies") or (), os.environ).requirements:
+            requirement = parse_requirement(text)
+            if requirement.marker and not requirement.marker.evaluate(self._target.environment):
+                continue
+            pin = pins.get(canonicalize_name(requirement.name))
+            if pin is None or not requirement.specifier.contains(pin.version, prereleases=True):
+                raise LockOutdated(lock=lock, requirement=text, locked=str(pin) if pin else "")
 
     def _catalog(
         self, pool: ThreadPoolExecutor, direct: Mapping[NormalizedName, Listing], installed_only: bool
@@ -339,6 +357,35 @@ class _Run:
         folder = self._request.lock_folder
         return dump_pylock(self._public(whole), self._target, locate=lambda place: _relative(place, folder))
 
+    def _bundle(self, plan: Plan) -> list[dict[str, Any]]:
+        """Have all wheels of *plan* in the store; return the fields of a bundling.BundledFile for each."""
+        for pin in plan.pins:
+            if pin.installed_at or not pin.filename.endswith(".whl"):
+                what = "it is installed, and no file" if pin.installed_at else f"{pin.filename} is no wheel"
+                way = "Build a wheel of it (pip wheel), or leave it out."
+                raise UsageError(message=f"{pin} can't be in a bundle: {what}", way_out=way)
+        with ThreadPoolExecutor(self._settings.limits.parallel_requests) as pool:
+            return list(pool.map(self._bundle_file, plan.pins))
+
+    def _bundle_file(self, pin: Pin) -> dict[str, Any]:
+        acquired = self._planner.acquired(pin)
+        verified = acquired.verified if acquired else self._fetch(pin)
+        path = self._store.archive_path(verified.sha256)
+        return {
+            "project": pin.name,
+            "filename": pin.filename,
+            "path": str(path),
+            "sha256": verified.sha256,
+            "size_bytes": path.stat().st_size,
+            "requires_python": verified.metadata.requires_python if verified.metadata else "",
+            "metadata": verified.read(f"{verified.dist_info}/METADATA").decode("utf-8", "replace"),
+        }
+
+    def _bundled(self, pin: Pin) -> Pin:
+        """Return *pin* as it is in the bundle, of whose index the lock need not speak."""
+        place = os.path.join(self._request.lock_folder, FILES, pin.filename)
+        return replace(self._with_digest(pin), url=place, index="")
+
     def _with_digest(self, pin: Pin) -> Pin:
         if "sha256" in pin.digests:
             return pin
@@ -367,7 +414,8 @@ def _relative(place: str, folder: str) -> str:
 
 
 _TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock
-_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", *_TARGET_OPTIONS))  # no part of Settings
+# No part of Settings.
+_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", "satisfies", *_TARGET_OPTIONS))
 
 
 def _merged(arguments: Mapping[str, Any], of_files: Mapping[str, Any]) -> dict[str, Any]:

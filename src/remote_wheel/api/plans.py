@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel import api
@@ -82,19 +83,78 @@ def resolve(
 
 def prefetch(
     *requirements: str,
+    lock: str | os.PathLike[str] | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     **options: "Unpack[Options]",
 ) -> Plan:
-    """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan."""
-    api.check_requirements(requirements, None)
+    """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan.
+
+    Of a *lock* file instead, with what of its *extras* and *groups* load_lock takes. Raises as these do.
+    """
+    action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     cache, given = api.cache_folder(cache_dir), api.checked(options)
     if boot.is_on("no_cache", given):
         from remote_wheel.errors import UsageError
 
         raise UsageError(message="prefetch fills the cache, and no_cache leaves it alone", way_out="Leave one out.")
-    key = boot.record_key("require", requirements, given, cache=cache, path=api.search_path())
-    request = api.request_of("require", requirements, given, cache, key, preferred=[])
+    key = boot.record_key(action, subjects, given, cache=cache, path=api.search_path())
+    request = api.request_of(action, subjects, given, cache, key, preferred=[])
     return _plan_of(ask({**request, "must_be_kept": True}))
+
+
+def bundle(
+    *requirements: str,
+    folder: str | os.PathLike[str],
+    lock: str | os.PathLike[str] | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    python_version: str | None = None,
+    platform: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> Plan:
+    """Write a new *folder* that has all wheels that *requirements*, or a *lock*, need: an index, the files and a lock.
+
+    *python_version* and *platform* are of the machine that it is for, as resolve() takes them. Raises as require() and
+    load_lock() do, and UsageError where the folder is there or something is no wheel.
+    """
+    from remote_wheel.api.bundling import BundledFile, write_bundle
+
+    where = Path(folder).absolute()
+    action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
+    target = {"python_version": python_version, "platform": platform}
+    given = {**api.checked(options), **target, "prefer_installed": False}
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
+    answer = ask({**request, "bundles": True, "lock_folder": str(where), "must_be_kept": True})
+    named = {name: value for name, value in target.items() if value}
+    write_bundle(
+        where,
+        [BundledFile(**file) for file in answer["files"]],
+        answer["lock"],
+        requirements=requirements,
+        environment=", ".join(f"{name} {value}" for name, value in named.items()) or "the machine it was made on",
+    )
+    return _plan_of(answer)
+
+
+def _of_lock_or_requirements(
+    requirements: Sequence[str],
+    lock: str | os.PathLike[str] | None,
+    extras: Sequence[str],
+    groups: Sequence[str] | None,
+) -> tuple[str, Sequence[str]]:
+    """Return the action and the subjects of a request. Raises UsageError for both, or neither."""
+    if lock is None:
+        api.check_requirements(requirements, None)
+        return "require", requirements
+    if requirements:
+        from remote_wheel.errors import UsageError
+
+        way = "Lock them together, or ask twice."
+        raise UsageError(message="a lock has all there is, and requirements are given beside it", way_out=way)
+    return "lock", api.lock_subjects(lock, extras, groups)
 
 
 def inspect(

@@ -17,6 +17,8 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
     *tell* gets what is odd about a new plan. Raises RemoteWheelError.
     """
     scripts: dict[str, str] = {}
+    if request.lock is None and (request.is_locked or request.options.get("frozen")):
+        request.lock = _lock_beside(request)
     if request.lock is None and (request.extras or request.groups):
         from remote_wheel.errors import UsageError
 
@@ -27,12 +29,13 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
             lock_subjects(request.lock, request.extras, request.groups),
             request.options,
             request.cache_dir,
+            own={"satisfies": request.requirements} if request.is_locked and request.requirements else None,
             tell=tell,
             hints=lambda: _names_in(request),
         )
         scripts |= record["scripts"]
         request.options = bound_by(record, request.options)
-    if request.requirements:
+    if request.requirements and not request.is_locked:
         record, _ = boot_record(
             "require",
             request.requirements,
@@ -57,6 +60,22 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
                 message=f"the script {request.target!r} {what}", way_out="--with goes before each requirement."
             )
     return scripts
+
+
+def _lock_beside(request: RunRequest) -> "str | None":
+    """Return the lock that is the program's: SCRIPT.lock, else pylock.toml in its folder. Raises UsageError."""
+    from os.path import dirname, isfile, join
+
+    is_script = request.kind == "script" and request.target != "-"
+    folder = dirname(request.target) if is_script else ""
+    places = [*([f"{request.target}.lock"] if is_script else []), join(folder, "pylock.toml")]
+    found = next((place for place in places if isfile(place)), None)
+    if found is None and request.is_locked:
+        from remote_wheel.errors import UsageError
+
+        way = f"remote-wheel lock REQ… -o {places[0]}"
+        raise UsageError(message=f"--locked, and there is no {' and no '.join(places)}", way_out=way)
+    return found
 
 
 def _names_in(request: RunRequest) -> "Sequence[str]":

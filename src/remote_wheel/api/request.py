@@ -13,7 +13,7 @@ class Request:
     a lock file's text, its name and its folder (lock). `options` are as the user gave them. `search_path` is the
     caller's sys.path without mounts, `preferred` what it has mounted. `key` is the name of the boot record to write;
     without one, only the plan is made, and the answer kept under `answer_key`, if there is one. With `lock_folder`, the
-    plan is returned as a lock file for that folder, too.
+    plan is returned as a lock file for that folder, too; if it `bundles`, for one that has the wheels in it.
     """
 
     action: str
@@ -26,6 +26,7 @@ class Request:
     optimize: int = 0
     rebuild: bool = False  # what the boot record names turned out to be damaged: make it again
     lock_folder: str = ""
+    bundles: bool = False  # the answer is to say where the plan's wheels are in the store
     answer_key: str = ""
     hints: tuple[str, ...] = ()  # names among which are those of the modules that the caller will import first
     must_be_kept: bool = False  # it is made for later: where nothing can be kept, it fails

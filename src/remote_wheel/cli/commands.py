@@ -77,7 +77,24 @@ def _add_lock(commands: Any) -> None:
 
 
 def _add_prefetch(commands: Any) -> None:
-    _add(commands, "prefetch", _prefetch, "fill the cache with what requirements need", "requirements")
+    about = "fill the cache with what requirements, or a lock, need"
+    parser = _add(commands, "prefetch", _prefetch, about, "requirements")
+    parser.add_argument("--lock", metavar="FILE", help="the lock file, instead of requirements")
+    _add_of_lock(parser)
+
+
+def _add_bundle(commands: Any) -> None:
+    about = "write a folder of wheels, an index and a lock, for a machine without a network"
+    parser = _add(commands, "bundle", _bundle, about, "requirements")
+    parser.add_argument("--lock", metavar="FILE", help="the lock file, instead of requirements")
+    _add_of_lock(parser)
+    _add_target(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder, a new one")
+
+
+def _add_of_lock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--extra", action="append", metavar="NAME", help="of the lock, this extra too")
+    parser.add_argument("--group", action="append", metavar="NAME", help="of the lock, this group, no default ones")
 
 
 def _add_demo(commands: Any) -> None:
@@ -161,8 +178,8 @@ def _add_run(commands: Any) -> None:
     parser.add_argument("--with", dest="requirements", action="append", metavar="REQ", help="mount this requirement")
     parser.add_argument("--with-requirements", metavar="FILE", help="mount what this requirements file has")
     parser.add_argument("--lock", metavar="FILE", help="mount what this lock file has, nothing resolved")
-    parser.add_argument("--extra", action="append", metavar="NAME", help="of the lock, this extra too")
-    parser.add_argument("--group", action="append", metavar="NAME", help="of the lock, this group, no default ones")
+    _add_of_lock(parser)
+    parser.add_argument("--locked", action="store_true", help="use the lock beside the program; it must have each REQ")
     _add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
@@ -279,10 +296,34 @@ def _lock(parsed: argparse.Namespace) -> int:
 def _prefetch(parsed: argparse.Namespace) -> int:
     options = _options(parsed)
     options.pop("offline", None)
-    plan = plans.prefetch(*_requirements(parsed), **options)
+    plan = plans.prefetch(*_required(parsed), **_of_lock(parsed), **options)
     _tell(plan, parsed)
     output.note(f"{len(plan.pins)} distributions are ready for offline use")
     return 0
+
+
+def _bundle(parsed: argparse.Namespace) -> int:
+    plan = plans.bundle(
+        *_required(parsed),
+        folder=parsed.output,
+        python_version=parsed.python_version,
+        platform=parsed.platform,
+        **_of_lock(parsed),
+        **_options(parsed),
+    )
+    _tell(plan, parsed)
+    output.note(f"{len(plan.pins)} wheels are in {parsed.output}")
+    return 0
+
+
+def _required(parsed: argparse.Namespace) -> list[str]:
+    return [] if parsed.lock and not parsed.requirements and not parsed.files else _requirements(parsed)
+
+
+def _of_lock(parsed: argparse.Namespace) -> dict[str, Any]:
+    if not parsed.lock and (parsed.extra or parsed.group):
+        raise UsageError(message="--extra and --group are of a lock", way_out="Name it with --lock FILE.")
+    return {"lock": parsed.lock, "extras": parsed.extra or (), "groups": parsed.group} if parsed.lock else {}
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -304,6 +345,7 @@ COMMANDS: Final[Mapping[str, Callable[[Any], None]]] = {
     "inspect": _add_inspect,
     "lock": _add_lock,
     "prefetch": _add_prefetch,
+    "bundle": _add_bundle,
     "demo": _add_demo,
     "cache": _add_cache,
 }

@@ -238,6 +238,20 @@ class MustBeBuilt(RemoteWheelError):
         return f"{wheel}; or build one (pip wheel) and mount that."
 
 
+class LockOutdated(RemoteWheelError):
+    """Raised when a lock that is to be used as it is (locked) does not have what is required."""
+
+    _hint = "Lock again (remote-wheel lock), or use it all the same without --locked."
+
+    lock: str
+    requirement: str
+    locked: str
+
+    def __str__(self) -> str:
+        has = f"it has {self.locked}" if self.locked else "it does not have that project"
+        return f"the lock {self.lock} does not satisfy {self.requirement!r}: {has}"
+
+
 class MissingExtra(RemoteWheelError):
     """Raised when a source needs a library that is not installed. Retrying helps once it is."""
 

@@ -26,7 +26,12 @@ OPTIONS = (
     ("--no-index", "no_index", FLAG, "ask no index, --find-links alone"),
     ("--offline", "offline", FLAG, "use the cache alone"),
     ("--offline-auto", "offline", AUTO, "use the cache alone when the network is down"),
-    ("--frozen", "frozen", FLAG, "refuse what no hash, lock or earlier use says the content of"),
+    (
+        "--frozen",
+        "frozen",
+        FLAG,
+        "refuse what no hash, lock or earlier use vouches for; run takes the lock beside",
+    ),
     ("--refresh", "refresh", FLAG, "ask the index again, however fresh the cache is"),
     ("--no-cache", "no_cache", FLAG, "read and write no cache; keep all in memory"),
     ("--pre", "pre", FLAG, "allow pre-releases"),
@@ -54,7 +59,8 @@ class RunRequest:
     """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
 
     __slots__ = (
-        "argv", "cache_dir", "extras", "groups", "is_verbose", "kind", "lock", "options", "requirements", "target",
+        "argv", "cache_dir", "extras", "groups", "is_locked", "is_verbose", "kind", "lock", "options", "requirements",
+        "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -64,6 +70,7 @@ class RunRequest:
         self.extras: list[str] = []  # of the lock
         self.groups: "list[str] | None" = None
         self.cache_dir: "str | None" = None
+        self.is_locked = False
         self.is_verbose = False
         self.kind = ""
         self.target = ""
@@ -79,6 +86,9 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
         at += 1
         if option in ("-v", "--verbose"):
             request.is_verbose = True
+            continue
+        if word == "--locked":
+            request.is_locked = True
             continue
         if option in _BY_FLAG and _BY_FLAG[option][1] in SWITCHES:
             if equals:
