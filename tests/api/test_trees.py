@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,9 @@ def test_the_first_import_unpacks_it(entry: dict[str, Any], python: Python) -> N
     root = Path(entry["root"])
     assert said == f"data of thing 2 {root}/thing/__init__.py\n"
     assert (root / "thing/deep/er/empty.txt").read_bytes() == b""
-    sizes = json.loads(Path(f"{root}.files").read_text())
-    assert sizes == {p.relative_to(root).as_posix(): p.stat().st_size for p in root.rglob("*") if p.is_file()}
+    written = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    manifest = json.loads(Path(f"{root}.files").read_text())
+    assert manifest == {path: [len(data), zlib.crc32(data)] for path, data in written.items()}
     assert {oct(p.stat().st_mode & 0o777) for p in root.rglob("*")} == {"0o600", "0o700"}
     assert not list(root.parent.glob(".*")), "nothing is left over"
     assert Store(root.parents[2], "v1").is_tree_whole(root.name)

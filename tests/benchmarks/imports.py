@@ -28,7 +28,7 @@ CASES = {
 BUDGET = ("sympy", "django", "rich", "flask")  # the geometric mean of these is what the budgets are about
 NOT_ZIPPED = ("flask", "sqlalchemy", "numpy", "pandas")  # native code, or packages without __init__
 WARM_ROUNDS, COLD_ROUNDS, COLD_REST_S = 15, 5, 3.0
-SLOW, SLOW_ROUNDS = ("pip", "pip-run", "pex"), 2  # what takes seconds each time
+FEWER = {"pip": 1, "pip-run": 1, "pex": 1, "zipimport": 5}  # rounds of what takes seconds each time
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -192,7 +192,7 @@ def _measure(bench: Bench, project: str, module: str) -> Result:
     def cold(tool: str, each: int) -> float:
         bench.use_caches(f"{project}-{each}")
         took = bench.once(commands[tool])
-        time.sleep(COLD_REST_S if tool not in SLOW else 0)  # ours compiles behind the answer
+        time.sleep(0 if tool in FEWER else COLD_REST_S)  # ours compiles behind the answer
         return took
 
     result.cold_s = _medians(commands, COLD_ROUNDS, 1, cold)  # the first round fills the mirror
@@ -212,8 +212,8 @@ def _medians(
     times: dict[str, list[float]] = {tool: [] for tool in tools}
     for each in range(unmeasured + rounds):
         for tool in times:
-            if tool in SLOW and not unmeasured <= each + 1 <= unmeasured + SLOW_ROUNDS:
-                continue
+            if not unmeasured <= each + 1 <= unmeasured + FEWER.get(tool, rounds):
+                continue  # of many unmeasured ones the last is enough
             took = measure(tool, each)
             times[tool] += [took] if each >= unmeasured else []
     return {tool: round(statistics.median(each), 5) for tool, each in times.items()}

@@ -38,7 +38,7 @@ class Mounter:
             "name": name,
             "version": version,
             "source": "a test",
-            "sha256": "",
+            "sha256": "0" * 64,
             "reasons": (),
             "filename": filename,
         }
