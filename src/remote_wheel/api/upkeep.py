@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from packaging.utils import canonicalize_name
 
+from remote_wheel.errors import StoreError
 from remote_wheel.mounts import boot, leases
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.settings import Settings
 from remote_wheel.spec.amounts import parse_age, parse_size, shown_age, shown_size
 from remote_wheel.store.cache import Store
-from remote_wheel.store.files import StoredFile
+from remote_wheel.store.files import StoredFile, failure
 
 __all__ = ["Removed", "Survey", "Upkeep", "open_store", "parse_age", "parse_size", "shown_age", "shown_size"]
 
@@ -200,10 +201,14 @@ class Upkeep:
     # --- how -----------------------------------------------------------------------------------------------------
 
     def _list(self, room: str) -> list[StoredFile]:
-        return self._files.list(self._store.room(room))
+        return self._below(self._store.room(room))
 
     def _images(self) -> list[StoredFile]:
-        return [file for folder in self._list("images") for file in self._files.list(folder.path)]
+        return [file for folder in self._list("images") for file in self._below(folder.path)]
+
+    def _below(self, folder: Path) -> list[StoredFile]:
+        """Return what is in *folder*, but for what is being written."""
+        return [file for file in self._files.list(folder) if not file.path.name.startswith(".")]
 
     def _facts(self, path: Path) -> Mapping[str, Any] | None:
         return self._store.read_facts(path.with_suffix(".zip"))
@@ -213,12 +218,16 @@ class Upkeep:
 
     def _remove(self, one: Held, take: Callable[[str], bool], removed: Removed) -> int:
         """Remove an archive and all of it, if nobody uses it; return how many bytes went."""
-        if not take(one.sha256):
+        try:
+            is_free = take(one.sha256)
+            # What says that it is there goes first, so that a crash leaves nothing that counts as whole.
+            for path in (*one.records, *sorted(one.paths, key=_order)) if is_free else ():
+                self._files.remove_all(path)
+        except StoreError:  # Windows says so by that
+            is_free = False
+        if not is_free:
             removed.in_use.append(one)
             return 0
-        # What says that it is there goes first, so that a crash leaves nothing that counts as whole.
-        for path in (*one.records, *sorted(one.paths, key=_order)):
-            self._files.remove_all(path)
         removed.archives.append(one)
         removed.size_bytes += one.size_bytes
         return one.size_bytes
@@ -264,7 +273,10 @@ class _Leases:
         self._place = store
 
     def __enter__(self) -> Callable[[str], bool]:
-        self._descriptor = leases.open_leases(self._place)
+        try:
+            self._descriptor = leases.open_leases(self._place)
+        except OSError as error:
+            raise failure(self._place, error) from error
         return lambda sha256: leases.is_free(self._descriptor, sha256)
 
     def __exit__(self, *_: object) -> None:

@@ -269,7 +269,8 @@ class Store:
 
     def _write_answer(self, room: str, key_url: str, answer: StoredAnswer, body: bytes) -> None:
         data = json.dumps(asdict(answer)).encode() + b"\n" + body
-        self.files.write(self._place(room, key_url), data, is_durable=False)
+        # What a URL was when it was trusted first can't be had again.
+        self.files.write(self._place(room, key_url), data, is_durable=room == "urls")
 
     # --- notes: what was made of answers, so that it need not be made again ------------------------------------
 

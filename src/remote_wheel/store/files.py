@@ -166,12 +166,15 @@ class Disk:
     def list(self, folder: Path) -> "list[StoredFile]":
         """Return what is in *folder*: files, and folders with the size of all below them."""
         found = []
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # it went meanwhile
-                    status = entry.stat(follow_symlinks=False)
-                    size = _size_below(entry.path) if entry.is_dir(follow_symlinks=False) else status.st_size
-                    found.append(StoredFile(Path(entry.path), size, status.st_mtime))
+        try:
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                        status = entry.stat(follow_symlinks=False)
+                        size = _size_below(entry.path) if entry.is_dir(follow_symlinks=False) else status.st_size
+                        found.append(StoredFile(Path(entry.path), size, status.st_mtime))
+        except OSError as error:
+            raise failure(folder, error) from error
         return found
 
     def remove_all(self, path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Bytes that rot: whatever is read of a store is what was written, or counts as not there."""
+
+import marshal
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from remote_wheel.api.upkeep import Upkeep, open_store
+from remote_wheel.mounts import boot
+from remote_wheel.mounts.image import DamagedImage, Image
+from remote_wheel.store.cache import Store
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+MUTATIONS = 2000
+
+
+def image_contents(path: Path) -> dict[str, bytes]:
+    """Return all code and members that the image gives, by name."""
+    try:
+        image = Image(str(path))
+        places = {f"{entry[4]}c": entry[1:4] for entry in image.modules.values() if entry[2]} | image.members
+    except DamagedImage:
+        return {}
+    found = {name: image.read(*place) for name, place in places.items() if len(place) == 3}
+    return {name: bytes(blob) for name, blob in found.items() if blob is not None}
+
+
+def readers(store: Store) -> dict[str, Callable[[Path], object]]:
+    """Return by room what reads a file of it; an empty answer is a miss."""
+    return {
+        "archives": lambda path: store.open_archive(path.name),
+        "boot": lambda path: boot.read_record(str(path)),
+        "images": lambda path: (
+            image_contents(path) if path.suffix == ".zip" else store.read_facts(path.with_suffix(".zip"))
+        ),
+        "listings": lambda path: path.read_bytes() if store.is_note_whole(path) else None,
+        "metadata": lambda path: path.read_bytes() if store.is_note_whole(path) else None,
+        "pages": lambda path: path.read_bytes().partition(b"\n")[2] if store.is_answer_whole(path) else None,
+    }
+
+
+def test_flipped_bytes_are_never_believed(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    index.add("app", "1", {"app/__init__.py": "from lib import V\nclass A:\n    'doc'\n"}, requires=["lib"])
+    index.add("lib", "1", {"lib.py": "V = 1\n"})
+    python("import remote_wheel; remote_wheel.prefetch('app'); remote_wheel.require('app')")
+    store, randomly = open_store(str(cache)), random.Random(1)
+    files = [(room, read, path) for room, read in readers(store).items() for path in (cache / "v1" / room).rglob("*")]
+    files = [(room, read, path) for room, read, path in files if path.is_file() and path.stat().st_size]
+    assert {room for room, _, _ in files} == set(readers(store))
+    missed = 0
+    for _ in range(MUTATIONS):
+        _, read, path = randomly.choice(files)
+        whole, before = path.read_bytes(), read(path)
+        damaged = bytearray(whole)
+        kind = randomly.randrange(4)
+        at = randomly.randrange(len(damaged))
+        if kind == 0:
+            del damaged[at:]
+        elif kind == 1:
+            damaged[at:at] = randomly.randbytes(3)
+        else:
+            damaged[at] ^= 1 << randomly.randrange(8)
+        path.write_bytes(damaged)
+        after = read(path)
+        path.write_bytes(whole)
+        missed += not after
+        if isinstance(before, dict) and isinstance(after, dict) and path.suffix == ".zip":
+            assert all(before[name] == blob for name, blob in after.items()), path
+        else:
+            assert not after or after == before, path
+    assert missed > MUTATIONS // 2
+    assert not list(Upkeep(store).damages())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_process_refetches_or_rebuilds_what_is_damaged(
+    index: LoopbackIndex, python: Python, cache: Path, seed: int
+) -> None:
+    """Of a store with a byte flipped in one of its files, the next start runs what it should."""
+    files: dict[str, str | bytes] = {"native/__init__.py": "V = 2\n", "native/_x.so": b"\x7fELF"}
+    index.add("native", "1", files, tag="py3-none-linux_x86_64")
+    index.add("lib", "1", {"lib.py": "V = 1\n"})
+    code = "import remote_wheel; a, b = remote_wheel.require('lib', 'native'); print(a.V, b.V)"
+    assert python(code).stdout == "1 2\n"
+    randomly = random.Random(seed)
+    rooms = ("archives", "boot", "images", "listings", "metadata", "pages")
+    files_there = sorted(path for room in rooms for path in (cache / "v1" / room).rglob("*") if path.is_file())
+    path = files_there[seed * len(files_there) // 12]
+    data = bytearray(path.read_bytes())
+    data[randomly.randrange(len(data))] ^= 0x55
+    path.write_bytes(data)
+    assert python(code).stdout == "1 2\n"
+    assert python(code, REMOTE_WHEEL_REFRESH="1").stdout == "1 2\n"
+
+
+def test_code_is_read_whole_or_not_at_all(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    index.add("lib", "1", {"lib.py": "V = 1\n"})
+    python("import remote_wheel; remote_wheel.require('lib')")
+    (path,) = (cache / "v1" / "images").rglob("*.zip")
+    code = marshal.loads(image_contents(path)["lib.pyc"])
+    assert isinstance(code, CodeType)
