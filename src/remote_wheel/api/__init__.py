@@ -43,11 +43,11 @@ from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
 
-_TEXT, _FLAG, _LIST = "a string", "a bool", "a sequence of strings"
+_TEXT, _FLAG, _AUTO, _LIST = "a string", "a bool", "'auto'", "a sequence of strings"
 OPTION_KINDS = {  # each option's forms, the first that it is told by
     **dict.fromkeys(("index_url", "index_strategy", "client_cert"), (_TEXT,)),
     **dict.fromkeys(("frozen", "no_cache", "no_index", "refresh", "prefer_installed"), (_FLAG,)),
-    "offline": (_FLAG, _TEXT),
+    "offline": (_FLAG, _AUTO),
     **dict.fromkeys(("extra_index_urls", "index", "project_index", "find_links"), (_LIST,)),
     **dict.fromkeys(("constraints", "overrides", "allow_insecure", "unpack", "in_memory"), (_LIST,)),
     "pre": (_FLAG, _LIST),
@@ -359,6 +359,8 @@ def checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
 def _has_form(value: "Any", form: str) -> bool:
     if form == _LIST:
         return not isinstance(value, (str, bytes, bool)) and _is_list_of_text(value)
+    if form == _AUTO:
+        return bool(value == "auto")
     return _is_text(value) if form == _TEXT else isinstance(value, bool)
 
 
