@@ -63,6 +63,28 @@ def test_what_is_in_a_bundle(garden: LoopbackIndex, remote_wheel: Python, tmp_pa
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
 
 
+def test_a_bundle_tells_no_secret_and_no_place(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    (file,) = garden.files["soil"]
+    url = garden.file_url(file).replace("http://", "http://me:secret@")
+    remote_wheel("bundle", f"soil @ {url}", "-o", "b")
+    for path in (tmp_path / "b").rglob("*"):
+        text = path.read_bytes() if path.is_file() else b""
+        assert b"secret" not in text, path
+        assert str(tmp_path).encode() not in text, path
+
+
+def test_metadata_in_another_encoding(index: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    filename, data = make_wheel("odd", "1", metadata=b"Metadata-Version: 2.1\nName: odd\nVersion: 1\n\n\xe9")
+    index.add_file("odd", filename, data)
+    remote_wheel("bundle", "odd", "-o", "b")
+    assert remote_wheel("run", "--index-url", "b/simple", "--with", "odd", "-c", "import odd").stdout == ""
+
+
+def test_a_bundle_needs_a_cache(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    assert "leaves it alone" in remote_wheel("bundle", "--no-cache", "soil", "-o", "b", expect=2).stderr
+    assert not (tmp_path / "b").exists()
+
+
 def test_ours_without_a_network(garden: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path) -> None:
     remote_wheel("bundle", "garden", "-o", "b")
     environ = {"REMOTE_WHEEL_INDEX_URL": NOWHERE, "REMOTE_WHEEL_CACHE_DIR": str(tmp_path / "other")}
@@ -154,6 +176,29 @@ def test_a_lock_beside_the_script_only_when_asked(garden: LoopbackIndex, remote_
     assert remote_wheel("run", "--frozen", "s/app.py").stdout == "soil.py 3\n"
 
 
+def test_frozen_takes_the_lock_beside_or_nothing(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    assert "--frozen, and there is no pylock.toml" in remote_wheel("run", "--frozen", "-c", "", expect=2).stderr
+    garden.add(
+        "tool", "1", {"tool.py": "def main(): print('old')\n"}, entry_points="[console_scripts]\ntool=tool:main\n"
+    )
+    remote_wheel("lock", "tool")
+    garden.add(
+        "tool", "2", {"tool.py": "def main(): print('new')\n"}, entry_points="[console_scripts]\ntool=tool:main\n"
+    )
+    garden.requests.clear()
+    assert remote_wheel("run", "--frozen", "--exe", "tool").stdout == "old\n"
+    assert garden.pages() == 0
+
+
+def test_a_requirements_file_that_grows_is_seen(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    remote_wheel("lock", "soil")
+    (tmp_path / "req.txt").write_text("soil\n")
+    command = ("run", "--locked", "--with-requirements", "req.txt", "-c", "")
+    remote_wheel(*command)
+    (tmp_path / "req.txt").write_text("soil\ngarden\n")
+    assert "does not satisfy 'garden'" in remote_wheel(*command, expect=2).stderr
+
+
 def test_locked_means_that_the_lock_has_what_is_required(
     garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path
 ) -> None:
@@ -166,5 +211,8 @@ def test_locked_means_that_the_lock_has_what_is_required(
     assert "Lock again" in said
     said = remote_wheel("run", "--locked", "--with", "rock", *show, expect=2).stderr
     assert "it does not have that project" in said
+    for asked in ("soil[x]", "soil @ https://index.example/soil-2.0-py3-none-any.whl", "./soil.whl"):
+        said = remote_wheel("run", "--locked", "--with", asked, *show, expect=2).stderr
+        assert "can't be told" in said
     other = ("run", "--frozen", "--with", "rock", "-c", "import rock, soil; print(rock.TAG, soil.V)")
     assert remote_wheel(*other).stdout.endswith(" 2\n")

@@ -470,3 +470,21 @@ def test_theirs_are_mounted(garden: LoopbackIndex, remote_wheel: Python, tmp_pat
         command = ("run", "--lock", f"pylock.{name}.toml", "--cache-dir", name)
         done = remote_wheel(*command, "-c", "import garden, soil; print(garden.V, soil.V)")
         assert done.stdout == "1 2\n", name
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_source_that_is_locked_by_another_hash_than_sha256(
+    remote_wheel: Python, tmp_path: Path, is_right: bool
+) -> None:
+    project = '[project]\nname = "garden"\nversion = "1.0"\n'
+    data = make_zip({"garden-1.0/garden.py": "V = 1\n", "garden-1.0/pyproject.toml": project})
+    (tmp_path / "garden-1.0.zip").write_bytes(data)
+    digest = hashlib.sha512(data if is_right else b"another").hexdigest()
+    entry = f'[packages.archive]\npath = "garden-1.0.zip"\nhashes = {{sha512 = "{digest}"}}\n'
+    head = 'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "garden"\nversion = "1.0"\n'
+    (tmp_path / "pylock.toml").write_text(head + entry)
+    command = ("run", "--lock", "pylock.toml", "-c", "import garden; print(garden.V)")
+    if is_right:
+        assert remote_wheel(*command).stdout == "1\n"
+    else:
+        assert "is not what the lock promised" in remote_wheel(*command, expect=2).stderr

@@ -264,7 +264,7 @@ def test_amounts_to_read_and_amounts_that_are_none() -> None:
     assert [shown_size(n) for n in (0, 999, 1500, 123_456_789)] == ["0 B", "999 B", "1.5 kB", "123 MB"]
     assert [shown_age(n) for n in (5, 61, 7300, 86_400)] == ["just now", "1 minute", "2 hours", "1 day"]
     assert [parse_age(text) for text in ("30d", "12h", "90 minutes")] == [30 * DAY_S, 43_200, 5400]
-    for wrong in ("", "much", "-1GB", "1PB x"):
+    for wrong in ("", "much", "-1GB", "1PB x", "6months"):
         with pytest.raises(UsageError):
             parse_size(wrong)
         with pytest.raises(UsageError):

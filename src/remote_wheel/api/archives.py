@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -53,9 +53,9 @@ class Acquired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """What a lock holds a source archive to: the file's digest or, for a repository, its commit and content."""
+    """What a lock holds a source archive to: the file's digests or, for a repository, its commit and content."""
 
-    sha256: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     content_sha256: str = ""
 
@@ -137,7 +137,7 @@ class Archives:
             known = digests.get("sha256") or self._fresh_sha256(url)
             if known and (found := self._from_store(known, filename, digests, metadata_digests, stated_by)):
                 return found
-            self._check_trust(url, digests)
+            self.check_trust(url, digests)
             if self._settings.offline and not url.startswith("file:"):
                 stem = "==".join(filename.split("-")[:2])
                 raise NotCached(what=filename, way=f"remote-wheel prefetch '{stem}'")
@@ -208,10 +208,11 @@ class Archives:
         Servers may pack a commit's archive anew, so its file's digest may differ where its content does not.
         """
         if not source.repository or not lock.commit:
-            return self.source(source, lock.sha256, stated_by="the lock")
+            held = replace(source, digests={**source.digests, **lock.digests})
+            return self.source(held, None, stated_by="the lock")
         found = self._repository(source, source.repository, {}, lock.commit)
-        actual, held_to = found.verified.sha256, lock.sha256
-        if lock.content_sha256 and actual != lock.sha256:
+        actual, held_to = found.verified.sha256, lock.digests.get("sha256", "")
+        if lock.content_sha256 and actual != held_to:
             actual, held_to = found.verified.content_sha256, lock.content_sha256
         if held_to and actual != held_to:
             raise DigestMismatch(subject=source.shown, stated_by="the lock", expected=held_to, actual=actual)
@@ -232,10 +233,10 @@ class Archives:
             view = self._store.open_archive(known) if known else None
             if known and view is not None:
                 self._check(view, known, stated, source.shown, stated_by)
-                if stated.get("sha256") and kept and kept.sha256 != known:  # what was said of it counts from now on
+                if stated_by == "you" and kept and kept.sha256 != known:  # what you say of it counts from now on
                     self._note_url(url, known, size_bytes=len(view))
                 return self._acquired(source, view, known)
-            self._check_trust(url, stated)
+            self.check_trust(url, stated)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
             old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
@@ -250,7 +251,8 @@ class Archives:
                 self._check_first(url, sink.hasher.sha256, stated)
                 acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = sink.hasher.sha256
-            self._note_url(url, acquired.verified.sha256, size_bytes=sink.size_bytes, headers=answer.headers)
+            if "sha256" not in stated or stated_by == "you":
+                self._note_url(url, acquired.verified.sha256, size_bytes=sink.size_bytes, headers=answer.headers)
             return acquired
 
     def _fetch_source(self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool) -> Answer:
@@ -289,7 +291,7 @@ class Archives:
                 self._check(view, kept.sha256, stated, source.shown, "you")
                 return self._acquired(source, view, kept.sha256, commit)
             if not locked and not kept:
-                self._check_trust(place.shown, stated)
+                self.check_trust(place.shown, stated)
             if self._settings.offline:
                 raise NotCached(what=source.shown, way="mount it once while online.")
             if locked:
@@ -416,12 +418,12 @@ class Archives:
 
     def _check_first(self, url: str, sha256: str, stated: Mapping[str, str]) -> None:
         """Hold what came from *url* to what came first, unless somebody states what it should be."""
-        kept = None if "sha256" in stated else self._kept(url)
+        kept = None if is_strong(stated) else self._kept(url)
         if kept and kept.sha256 and kept.sha256 != sha256:
             when = time.strftime("%Y-%m-%d", time.gmtime(kept.answer.fetched_at_s))
             raise ContentChanged(url=without_secrets(url), recorded=kept.sha256, recorded_at=when, actual=sha256)
 
-    def _check_trust(self, url: str, stated: Mapping[str, str]) -> None:
+    def check_trust(self, url: str, stated: Mapping[str, str]) -> None:
         """When frozen, refuse what nothing says the content of."""
         if self._settings.frozen and not is_strong(stated) and not url.startswith("file:"):
             kept = self._kept(url)

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from remote_wheel.errors import StoreError, UsageError
 
@@ -54,7 +55,12 @@ class BundledFile:
     @property
     def metadata_sha256(self) -> str:
         """The SHA-256 of its METADATA (PEP 658)."""
-        return hashlib.sha256(self.metadata.encode()).hexdigest()
+        return hashlib.sha256(self.raw_metadata).hexdigest()
+
+    @property
+    def raw_metadata(self) -> bytes:
+        """Its METADATA as it is in the wheel, whatever its encoding."""
+        return self.metadata.encode("utf-8", "surrogateescape")
 
 
 def write_bundle(
@@ -64,8 +70,7 @@ def write_bundle(
 
     Raises UsageError where something is there, or can't be written; StoreError where a file changed meanwhile.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(message=f"{str(folder)!r} is there and not empty", way_out="Name a new folder.")
+    check_is_new(folder)
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         staging.mkdir(parents=True)
@@ -84,6 +89,12 @@ def write_bundle(
         raise UsageError(message=f"{str(folder)!r} can't be written: {error.strerror or error}") from error
 
 
+def check_is_new(folder: Path) -> None:
+    """Raise UsageError unless the bundle may be written there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(message=f"{str(folder)!r} is there and not empty", way_out="Name a new folder.")
+
+
 def _write_files(folder: Path, files: Sequence[BundledFile]) -> None:
     folder.mkdir()
     for file in files:
@@ -91,7 +102,7 @@ def _write_files(folder: Path, files: Sequence[BundledFile]) -> None:
         with (folder / file.filename).open("rb") as copied:
             if hashlib.file_digest(copied, "sha256").hexdigest() != file.sha256:
                 raise StoreError(path=file.path, reason="it changed while it was copied")
-        (folder / f"{file.filename}.metadata").write_bytes(file.metadata.encode())
+        (folder / f"{file.filename}.metadata").write_bytes(file.raw_metadata)
 
 
 def _write_index(folder: Path, files: Sequence[BundledFile]) -> None:
@@ -101,7 +112,9 @@ def _write_index(folder: Path, files: Sequence[BundledFile]) -> None:
     for project, own in by_project.items():
         (folder / project).mkdir(parents=True)
         links = "\n".join(f"<a{_attributes(file)}>{html.escape(file.filename)}</a><br>" for file in own)
-        _write_page(folder / project, project, links, {"name": project, "files": [_entry(file) for file in own]})
+        versions = sorted({parse_wheel_filename(file.filename)[1] for file in own})
+        values = {"name": project, "versions": list(map(str, versions)), "files": [_entry(file) for file in own]}
+        _write_page(folder / project, project, links, values)
     links = "\n".join(f'<a href="{project}/">{project}</a><br>' for project in sorted(by_project))
     _write_page(folder, "Simple index", links, {"projects": [{"name": project} for project in sorted(by_project)]})
 
@@ -135,4 +148,4 @@ def _entry(file: BundledFile) -> dict[str, Any]:
 
 
 def _url(file: BundledFile) -> str:
-    return f"../../{FILES}/{file.filename}"
+    return f"../../{FILES}/{quote(file.filename)}"

@@ -15,7 +15,7 @@ from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.page import IndexFile
 from remote_wheel.settings import Settings
-from remote_wheel.spec.digest import check_digests
+from remote_wheel.spec.digest import check_digests, is_strong
 from remote_wheel.spec.metadata import (
     METADATA_FORMAT,
     CoreMetadata,
@@ -159,6 +159,7 @@ class IndexCatalog:
 
     def _metadata_by_ranges(self, file: IndexFile) -> bytes:
         """Ask for the wheel's tail; a server that does not know ranges sends the wheel, which is kept."""
+        self._archives.check_trust(file.url, file.digests)
         with self._store.new_archive() as incoming:
             sink = self._archives.sink(incoming, file.digests)
             try:
@@ -167,7 +168,7 @@ class IndexCatalog:
                     headers={"Range": f"bytes=-{TAIL_BYTES}", **IDENTITY},
                     max_bytes=self._settings.limits.download_bytes,
                     sink=sink,
-                    is_held_by_hash=True,
+                    is_held_by_hash=is_strong(file.digests),
                 )
             except ServerError:  # some refuse a range from the end (416, 501); a real failure shows again
                 return self._metadata_of_wheel(file)

@@ -22,7 +22,7 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import Request
-from remote_wheel.errors import LockOutdated, NetworkError, StoreError, UsageError
+from remote_wheel.errors import LockOutdated, NetworkError, NotCached, StoreError, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
@@ -75,7 +75,10 @@ def _carry_out(request: Request, progress: Progress, files: Disk) -> dict[str, A
     except NetworkError as error:
         if not run.goes_offline:
             raise
-        answer = _carry_out(replace(request, options={**request.options, "offline": True}), progress, files)
+        try:
+            answer = _carry_out(replace(request, options={**request.options, "offline": True}), progress, files)
+        except NotCached:
+            raise error from None  # what is missing could be had if that were not
         answer["plan"]["notes"].append(f"the cache alone was used: {error}")
         return answer
     finally:
@@ -292,8 +295,12 @@ class _Run:
     def _check_satisfies(self, plan: Plan, lock: str) -> None:
         """Refuse a lock that does not have what the caller requires beside it."""
         pins = {pin.name: pin for pin in plan.pins}
-        for text in Inputs(self._request.options.get("satisfies") or (), os.environ).requirements:
-            requirement = parse_requirement(text)
+        inputs = Inputs(self._request.options.get("satisfies") or (), os.environ)
+        self._inputs.files += inputs.files
+        for text in inputs.requirements:
+            if is_source(text) or (requirement := parse_requirement(text)).url or requirement.extras:
+                what = f"whether the lock {lock} has {without_secrets(text)!r} can't be told"
+                raise UsageError(message=what, way_out="Leave it to the lock, or use --frozen.")
             if requirement.marker and not requirement.marker.evaluate(self._target.environment):
                 continue
             pin = pins.get(canonicalize_name(requirement.name))
@@ -378,7 +385,7 @@ class _Run:
             "sha256": verified.sha256,
             "size_bytes": path.stat().st_size,
             "requires_python": verified.metadata.requires_python if verified.metadata else "",
-            "metadata": verified.read(f"{verified.dist_info}/METADATA").decode("utf-8", "replace"),
+            "metadata": verified.read(f"{verified.dist_info}/METADATA").decode("utf-8", "surrogateescape"),
         }
 
     def _bundled(self, pin: Pin) -> Pin:

@@ -149,7 +149,7 @@ class Planner:
         """Return the archive of a pin that came from a source, None for one of an index. Raises as Archives does."""
         found = self._acquired.get(pin.key)
         if found is None and pin.url and not pin.filename.endswith(".whl"):
-            lock = Locked(sha256=pin.digests.get("sha256", ""), commit=pin.commit, content_sha256=pin.content_sha256)
+            lock = Locked(digests=pin.digests, commit=pin.commit, content_sha256=pin.content_sha256)
             found = self._archives.locked(_source_of(pin), lock)
             metadata = found.verified.metadata
             name, version = (metadata.name, str(metadata.version)) if metadata else ("", "")

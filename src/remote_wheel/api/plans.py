@@ -95,10 +95,7 @@ def prefetch(
     """
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     cache, given = api.cache_folder(cache_dir), api.checked(options)
-    if boot.is_on("no_cache", given):
-        from remote_wheel.errors import UsageError
-
-        raise UsageError(message="prefetch fills the cache, and no_cache leaves it alone", way_out="Leave one out.")
+    _check_is_kept("prefetch fills the cache", given)
     key = boot.record_key(action, subjects, given, cache=cache, path=api.search_path())
     request = api.request_of(action, subjects, given, cache, key, preferred=[])
     return _plan_of(ask({**request, "must_be_kept": True}))
@@ -120,10 +117,12 @@ def bundle(
     *python_version* and *platform* are of the machine that it is for, as resolve() takes them. Raises as require() and
     load_lock() do, and UsageError where the folder is there or something is no wheel.
     """
-    from remote_wheel.api.bundling import BundledFile, write_bundle
+    from remote_wheel.api.bundling import BundledFile, check_is_new, write_bundle
 
     where = Path(folder).absolute()
+    check_is_new(where)
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
+    _check_is_kept("bundle takes its wheels from the cache", options)
     target = {"python_version": python_version, "platform": platform}
     given = {**api.checked(options), **target, "prefer_installed": False}
     request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
@@ -133,10 +132,17 @@ def bundle(
         where,
         [BundledFile(**file) for file in answer["files"]],
         answer["lock"],
-        requirements=requirements,
+        requirements=answer["plan"]["requirements"] if requirements else (),
         environment=", ".join(f"{name} {value}" for name, value in named.items()) or "the machine it was made on",
     )
     return _plan_of(answer)
+
+
+def _check_is_kept(what: str, options: Mapping[str, Any]) -> None:
+    if boot.is_on("no_cache", options):
+        from remote_wheel.errors import UsageError
+
+        raise UsageError(message=f"{what}, and no_cache leaves it alone", way_out="Leave one of them out.")
 
 
 def _of_lock_or_requirements(

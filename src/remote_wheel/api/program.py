@@ -1,6 +1,7 @@
 """``run``: mount what a program needs, then become the program."""
 
 from remote_wheel.api import boot_record, bound_by, lock_subjects
+from remote_wheel.mounts.boot import is_on
 from remote_wheel.mounts.run import LIST, OPTIONS, SWITCHES, RunRequest, parse_run, run_program
 
 __all__ = ["LIST", "OPTIONS", "SWITCHES", "RunRequest", "mount_for_run", "parse_run", "run_program"]
@@ -17,8 +18,10 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
     *tell* gets what is odd about a new plan. Raises RemoteWheelError.
     """
     scripts: dict[str, str] = {}
-    if request.lock is None and (request.is_locked or request.options.get("frozen")):
+    if request.lock is None and (request.is_locked or is_on("frozen", request.options)):
         request.lock = _lock_beside(request)
+        if request.lock and request.kind == "exe" and request.requirements == [request.target]:
+            request.requirements = []  # it stood for the project, which is the lock's
     if request.lock is None and (request.extras or request.groups):
         from remote_wheel.errors import UsageError
 
@@ -70,11 +73,11 @@ def _lock_beside(request: RunRequest) -> "str | None":
     folder = dirname(request.target) if is_script else ""
     places = [*([f"{request.target}.lock"] if is_script else []), join(folder, "pylock.toml")]
     found = next((place for place in places if isfile(place)), None)
-    if found is None and request.is_locked:
+    if found is None and (request.is_locked or not request.requirements):
         from remote_wheel.errors import UsageError
 
-        way = f"remote-wheel lock REQ… -o {places[0]}"
-        raise UsageError(message=f"--locked, and there is no {' and no '.join(places)}", way_out=way)
+        option, way = "--locked" if request.is_locked else "--frozen", f"remote-wheel lock REQ… -o {places[0]}"
+        raise UsageError(message=f"{option}, and there is no {' and no '.join(places)}", way_out=way)
     return found
 
 

@@ -294,9 +294,7 @@ def _lock(parsed: argparse.Namespace) -> int:
 
 
 def _prefetch(parsed: argparse.Namespace) -> int:
-    options = _options(parsed)
-    options.pop("offline", None)
-    plan = plans.prefetch(*_required(parsed), **_of_lock(parsed), **options)
+    plan = plans.prefetch(*_required(parsed), **_of_lock(parsed), **_options(parsed))
     _tell(plan, parsed)
     output.note(f"{len(plan.pins)} distributions are ready for offline use")
     return 0
@@ -312,7 +310,7 @@ def _bundle(parsed: argparse.Namespace) -> int:
         **_options(parsed),
     )
     _tell(plan, parsed)
-    output.note(f"{len(plan.pins)} wheels are in {parsed.output}")
+    output.note(f"{len(plan.pins)} wheel{'s are' if len(plan.pins) > 1 else ' is'} in {parsed.output}")
     return 0
 
 

@@ -241,7 +241,7 @@ class MustBeBuilt(RemoteWheelError):
 class LockOutdated(RemoteWheelError):
     """Raised when a lock that is to be used as it is (locked) does not have what is required."""
 
-    _hint = "Lock again (remote-wheel lock), or use it all the same without --locked."
+    _hint = "Lock again (remote-wheel lock), or use it all the same with --frozen."
 
     lock: str
     requirement: str

@@ -35,7 +35,10 @@ class ContentChanged(VerificationError):
 
     @property
     def hint(self) -> str:
-        return f"Find out why. If the new content is the one you want, say so once: mount it with sha256={self.actual}."
+        said = f"mount('{self.url}', sha256='{self.actual}')"
+        return (
+            f"Find out why. If the new content is the one you want, say so once: {said}, or #sha256=… behind the URL."
+        )
 
 
 class NotTrusted(VerificationError):

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from remote_wheel.errors import ProjectNotFound, ResolutionError, ResolutionLimit, Unsatisfiable
+from remote_wheel.errors import FetchError, NotCached, ProjectNotFound, ResolutionError, ResolutionLimit, Unsatisfiable
 from remote_wheel.index.candidates import explain_no_match
 from remote_wheel.index.listing import Release
 from remote_wheel.index.target import Target
@@ -48,7 +48,7 @@ def solve(
     except Unsatisfiable:  # proven, but the proof lacks what was passed over: once more, every clause told
         try:
             return _solve(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
-        except ResolutionLimit as limit:
+        except (ResolutionLimit, NotCached, FetchError) as limit:
             note = "the whole reason takes too long to tell"
             texts = tuple(shown(requirement) for requirement in asked)
             raise Unsatisfiable(requirements=texts, reasons=(), notes=(note,)) from limit

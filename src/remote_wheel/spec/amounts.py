@@ -6,7 +6,9 @@ from typing import Final
 from remote_wheel.errors import UsageError
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_AGE: Final = re.compile(r"(\d+)\s*(s|m|h|d|w)[a-z]*", re.IGNORECASE)
+_AGE: Final = re.compile(
+    r"(\d+)\s*(s(?:econds?)?|m(?:in(?:utes?)?)?|h(?:ours?)?|d(?:ays?)?|w(?:eeks?)?)", re.IGNORECASE
+)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -23,7 +25,7 @@ def parse_age(text: str) -> float:
     """Return the seconds that *text* is: ``30d``, ``12h``, ``90m``. Raises UsageError."""
     if not (found := _AGE.fullmatch(text.strip())):
         raise UsageError(message=f"{text!r} is no age", way_out="As in 30d, 12h or 2w.")
-    return float(int(found[1]) * _SECONDS[found[2].lower()])
+    return float(int(found[1]) * _SECONDS[found[2][0].lower()])
 
 
 def shown_size(size_bytes: int) -> str:

@@ -120,6 +120,8 @@ def verify_wheel(
 
 def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
     """Return project, version and tags of a wheel's file name; raise InvalidWheel where it has another form."""
+    if "/" in filename or "\\" in filename:
+        raise InvalidWheel(subject=filename, reason="its file name is a path")
     try:
         name, version, _build, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion) as error:

@@ -1,0 +1,77 @@
+"""Several interpreters, and several versions of the library, on one cache."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import remote_wheel
+from remote_wheel.api.upkeep import Upkeep, open_store
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex
+
+VERSIONS = ("3.11", "3.12", "3.13")
+CODE = "import sys, remote_wheel; a, b = remote_wheel.require('app', 'native'); print(a.V, b.V, sys.version_info[:2])"
+
+
+def interpreters() -> dict[str, str]:
+    """Return the other supported interpreters that are here, by version."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    places = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = {}
+    for version in VERSIONS:
+        for program in sorted(places.glob(f"{version}.*/bin/python3")):
+            found[version] = str(program)
+    return {version: program for version, program in found.items() if version != own}
+
+
+OTHERS = interpreters()
+
+
+@pytest.fixture
+def shop(index: LoopbackIndex) -> LoopbackIndex:
+    index.add("app", "1", {"app/__init__.py": "from lib import V\n"}, requires=["lib"])
+    index.add("lib", "1", {"lib.py": "V = 1\n"})
+    files: dict[str, str | bytes] = {"native/__init__.py": "V = 2\n", "native/_x.so": b"\x7fELF"}
+    index.add("native", "1", files, tag="py3-none-linux_x86_64")
+    return index
+
+
+@pytest.mark.skipif(not OTHERS, reason="no other supported interpreter is here")
+def test_three_interpreters_at_once(shop: LoopbackIndex, cache: Path) -> None:
+    """Each has images of its own; wheels are fetched once, and unpacked once."""
+    # What we need is pure Python, so that one venv's packages do for all.
+    path = [str(Path(remote_wheel.__file__).parent.parent), sysconfig.get_path("purelib")]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    programs = [sys.executable, *OTHERS.values()]
+    for _ in range(2):
+        started = [
+            subprocess.Popen([program, "-c", CODE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ)
+            for program in programs
+        ]
+        for process in started:
+            output, errors = process.communicate(timeout=120)
+            assert output.startswith(b"1 2 "), errors.decode()
+    assert shop.wheels() == 3
+    rooms = sorted(path.name for path in (cache / "v1" / "images").iterdir())
+    assert len(rooms) == len(programs)
+    assert len([path for path in (cache / "v1" / "trees").iterdir() if path.is_dir()]) == 1
+    assert not list(Upkeep(open_store(str(cache))).damages())
+
+
+def test_another_layout_beside_ours_is_left_alone(shop: LoopbackIndex, python: Python, cache: Path) -> None:
+    """A later version of the library has a folder of its own, and notes of another form count as missing."""
+    python(CODE)
+    (cache / "v9" / "images").mkdir(parents=True)
+    (cache / "v9" / "images" / "x").write_bytes(b"theirs")
+    for path in (cache / "v1" / "images").rglob("*.facts"):
+        path.write_bytes(b"another form")
+    for path in (cache / "v1" / "boot").iterdir():
+        path.write_bytes(b"RWB9" + path.read_bytes()[4:])
+    assert python(CODE).stdout.startswith("1 2 ")
+    assert shop.wheels() == 3
+    Upkeep(open_store(str(cache))).clean(None, now_s=0)
+    assert (cache / "v9" / "images" / "x").read_bytes() == b"theirs"
