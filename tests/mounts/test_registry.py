@@ -4,6 +4,7 @@ import importlib
 import importlib.resources
 import inspect
 import marshal
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -158,10 +159,17 @@ def test_a_record_is_believed_only_whole_fresh_and_private(tmp_path: Path) -> No
     assert boot.read_record(str(path), now_s=99.0) == record
     assert boot.read_record(str(path), now_s=101.0) is None
     assert boot.read_record(str(path), now_s=101.0, is_offline=True) == record
+    tmp_path.chmod(0o777)  # another user may have put it there
+    assert boot.read_record(str(path), now_s=99.0) is None
+    tmp_path.chmod(0o700)
+    status = witness.stat()
+    witness.write_text("y")
+    os.utime(witness, ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size, in the same file, at "that time"
+    assert boot.read_record(str(path), now_s=99.0) is None
     witness.write_text("changed")
     assert boot.read_record(str(path)) is None
     witness.write_text("x")
-    for data in (b"", b"RWB2", marshal.dumps(record), boot.dump_record(record)[:-1]):
+    for data in (b"", b"RWB3", marshal.dumps(record), boot.dump_record(record)[:-1]):
         path.write_bytes(data)
         assert boot.read_record(str(path)) is None
     assert boot.read_record(str(tmp_path / "nothing")) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
-_MAGIC: "Final" = b"RWB2"  # part of each key, too: a record of another form is never met
+_MAGIC: "Final" = b"RWB3"  # part of each key, too: a record of another form is never met
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _USE_IS_NOTED_S: "Final" = 86_400.0
 _INDEX_VARIABLES: "Final" = (
@@ -138,7 +138,8 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            if not _is_private(status):
+            # Nobody else can have put there what is only ours where the folder is, too.
+            if not (_is_private(status) and _is_private(os.stat(os.path.dirname(path)))):
                 return None
             data = file.read()
     except OSError:
@@ -168,28 +169,30 @@ def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
     return record
 
 
-def file_token(path: str) -> "tuple[int, int, int] | None":
-    """Return (bytes, modification time in ns, inode) of a file, None where there is none.
+def file_token(path: str) -> "tuple[int, ...] | None":
+    """Return (bytes, modification time in ns, inode, change time in ns) of a file, None where there is none.
 
-    A folder's is (0, 0, 0); if its path ends in a separator, what it holds counts: (0, modification time, inode).
+    A folder's is (); if its path ends in a separator, what it holds counts: (modification time, inode).
     """
     try:
         status = os.stat(path)
     except OSError:
         return None
     if path.endswith(os.sep):
-        return 0, status.st_mtime_ns, status.st_ino
-    return (0, 0, 0) if status.st_mode & 0o170000 == 0o040000 else (status.st_size, status.st_mtime_ns, status.st_ino)
+        return status.st_mtime_ns, status.st_ino
+    if status.st_mode & 0o170000 == 0o040000:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
-def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, int, int] | None]]":
+def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, ...] | None]]":
     """Return each path, made absolute, with its token: what a record watches."""
     absolute = (os.path.abspath(path) + os.sep * path.endswith(os.sep) for path in paths)
     return [(path, file_token(path)) for path in dict.fromkeys(absolute)]
 
 
 def _is_private(status: "os.stat_result") -> bool:
-    """Whether only this user could have written the file; always on Windows, where the profile's ACL says so."""
+    """Whether only this user could have written it; always on Windows, where the profile's ACL says so."""
     geteuid = getattr(os, "geteuid", None)
     if geteuid is None:
         return True
