@@ -27,7 +27,7 @@ from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
-from remote_wheel.mounts import boot
+from remote_wheel.mounts import boot, leases
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings, pip_config_files
 from remote_wheel.spec.cutoff import is_age
@@ -377,6 +377,7 @@ class _Run:
     def _bundle_file(self, pin: Pin) -> dict[str, Any]:
         acquired = self._planner.acquired(pin)
         verified = acquired.verified if acquired else self._fetch(pin)
+        leases.hold_for_making(str(self._store.root), verified.sha256)
         path = self._store.archive_path(verified.sha256)
         return {
             "project": pin.name,

@@ -165,6 +165,7 @@ class Preparation:
             return None
         if facts["is_packed"]:
             is_broken = self._store.has_tree(key) and not self._store.is_tree_whole(key)
+            is_broken = is_broken or not (self._store.keeps or self._store.has_tree(key))  # nobody could unpack it
             if is_broken or not self._store.has_archive(facts["sha256"]):
                 return None
         elif facts["reasons"] and not self._store.is_tree_whole(key):
@@ -186,6 +187,7 @@ class Preparation:
         root = self._store.tree_path(key) if compiled.reasons else path
         is_packed = bool(compiled.reasons) and is_lean and isinstance(verified.archive, Archive)
         is_packed = is_packed and not self._store.has_tree(key)  # a broken one is replaced
+        is_packed = is_packed and self._store.has_archive(verified.sha256)  # somebody may have removed it just now
         if compiled.reasons and not is_packed:
             self._store.unpack(key, unpackable(verified), verified.chunks)
         with self._store.new_image(path) as file:

@@ -117,20 +117,22 @@ class Upkeep:
         removed = Removed()
         with self._leases() as take:
             survey = self.survey()
+            answers = list(survey.answers)
             if older_than_s is not None:
-                for one in survey.held:
-                    if now_s - one.last_used_s > older_than_s:
+                for one in survey.held:  # a start notes the use of a record once a day
+                    if now_s - one.last_used_s > older_than_s + (_BETWEEN_CHECKS_S if one.records else 0):
                         self._remove(one, take, removed)
                 for file in survey.answers:
                     if now_s - file.modified_s > older_than_s:
                         self._remove_file(file, removed)
+                        answers.remove(file)
             if max_bytes is not None:
                 left = survey.size_bytes - removed.size_bytes
                 seen = {one.sha256 for one in (*removed.archives, *removed.in_use)}
                 for one in survey.held:
                     if left > max_bytes and one.sha256 not in seen:
                         left -= self._remove(one, take, removed)
-                for file in survey.answers:
+                for file in answers:
                     if left > max_bytes:
                         left -= self._remove_file(file, removed)
         self.sweep(now_s)
@@ -155,7 +157,7 @@ class Upkeep:
         """Remove what processes that are dead have left half written, and locks that nobody holds."""
         for room in self._store.rooms():
             for file in self._files.list(room):
-                if file.path.name.startswith(".") and _is_left_over(file, now_s):
+                if _is_staging(file.path.name) and _is_left_over(file, now_s):
                     self._files.remove_all(file.path)
         for file in self._list("locks"):
             if now_s - file.modified_s > _BETWEEN_CHECKS_S:
@@ -171,6 +173,8 @@ class Upkeep:
         for file in self._list("trees"):
             if file.path.suffix == ".files":
                 yield from self._damages_of_tree(file.path)
+            elif not self._files.is_file(file.path.with_name(f"{file.path.name}.files")):
+                yield Damage(file.path, "nothing says what it should be", (file.path,))
         for rooms, is_whole in (
             (("pages", "urls"), self._store.is_answer_whole),
             (("listings", "metadata"), self._store.is_note_whole),
@@ -180,10 +184,18 @@ class Upkeep:
                 if not is_whole(file.path):
                     yield Damage(file.path, "it is not what its digest is of", (file.path,))
 
-    def repair(self, damage: Damage) -> None:
-        """Remove what is damaged, and what was made of it: it counts as missing, and is made again."""
-        for path in damage.remedy:
-            self._files.remove_all(path)
+    def repair(self, damage: Damage) -> bool:
+        """Remove what is damaged, and what was made of it: it counts as missing, and is made again.
+
+        False where a process uses it: what that has open is what it is.
+        """
+        with self._leases() as take:
+            name = damage.remedy[0].name
+            if _is_digest(name) and not take(name[:_DIGEST]):
+                return False
+            for path in damage.remedy:
+                self._files.remove_all(path)
+        return True
 
     def keep_to_budget(self, settings: Settings) -> None:
         """Prune down to the budget, at most once a day."""
@@ -218,15 +230,17 @@ class Upkeep:
 
     def _remove(self, one: Held, take: Callable[[str], bool], removed: Removed) -> int:
         """Remove an archive and all of it, if nobody uses it; return how many bytes went."""
-        try:
-            is_free = take(one.sha256)
-            # What says that it is there goes first, so that a crash leaves nothing that counts as whole.
-            for path in (*one.records, *sorted(one.paths, key=_order)) if is_free else ():
-                self._files.remove_all(path)
-        except StoreError:  # Windows says so by that
-            is_free = False
-        if not is_free:
+        if not take(one.sha256):
             removed.in_use.append(one)
+            return 0
+        try:
+            # What says that it is there goes first, so that a crash leaves nothing that counts as whole.
+            for path in (*one.records, *sorted(one.paths, key=_order)):
+                self._files.remove_all(path)
+        except StoreError:
+            if os.name != "nt":
+                raise
+            removed.in_use.append(one)  # which Windows says by that
             return 0
         removed.archives.append(one)
         removed.size_bytes += one.size_bytes
@@ -260,8 +274,9 @@ class Upkeep:
             yield Damage(manifest, "it can't be read", (manifest, tree))
             return
         for name, (size, crc) in sizes.items():
-            data = self._files.map(tree / name)
-            if (len(data or b""), zlib.crc32(data or b"")) != (size, crc):
+            data = self._files.map(tree / name) or b""
+            is_there = self._files.is_file(tree / name)
+            if not is_there or (len(data), zlib.crc32(data)) != (size, crc):
                 yield Damage(tree / name, "it is not what was unpacked", (manifest, tree))
                 return
 
@@ -270,14 +285,21 @@ class _Leases:
     """The file of leases, open for taking archives for oneself; what was taken is given back at the end."""
 
     def __init__(self, store: str) -> None:
-        self._place = store
+        self._place, self._taken = store, ""
+
+    def _take(self, sha256: str) -> bool:
+        """Take one, and let go of the one before: what is removed at a time is one."""
+        if self._taken:
+            leases.give_back(self._descriptor, self._taken)
+        self._taken = sha256 if leases.is_free(self._descriptor, sha256) else ""
+        return bool(self._taken)
 
     def __enter__(self) -> Callable[[str], bool]:
         try:
             self._descriptor = leases.open_leases(self._place)
         except OSError as error:
             raise failure(self._place, error) from error
-        return lambda sha256: leases.is_free(self._descriptor, sha256)
+        return self._take
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
@@ -288,14 +310,20 @@ def _is_digest(name: str) -> bool:
 
 
 def _order(path: Path) -> int:
-    """Sort what says that something is whole before that: facts, manifests, the rest."""
+    """Sort what says that something is whole before that: facts, manifests, the rest; what may be mapped before all."""
+    if os.name == "nt" and path.suffix == ".zip":
+        return -1
     return {".facts": 0, ".files": 1}.get(path.suffix, 2)
+
+
+def _is_staging(name: str) -> bool:
+    return name.startswith(".") and name.endswith((".tmp", ".old", ".tmp.files"))
 
 
 def _is_left_over(file: StoredFile, now_s: float) -> bool:
     """Whether a file or folder with a staging name (``.name.PID.random.tmp``) will not be finished by anybody."""
     age_s = now_s - file.modified_s
-    _, _, rest = file.path.name.removesuffix(".files").removesuffix(".tmp").rpartition(".")[0].rpartition(".")
+    _, _, rest = file.path.name.removesuffix(".files").rpartition(".")[0].rpartition(".")[0].rpartition(".")
     is_dead = rest.isdecimal() and not _is_alive(int(rest))
     return age_s > (_BEING_MADE_S if is_dead else _BETWEEN_CHECKS_S)
 

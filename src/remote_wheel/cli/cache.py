@@ -64,8 +64,8 @@ def _verify(parsed: argparse.Namespace) -> int:
     damages = list(keeper.damages())
     for damage in damages:
         output.artefact(f"{damage.path}: {damage.reason}")
-        if parsed.repair:
-            keeper.repair(damage)
+        if parsed.repair and not keeper.repair(damage):
+            output.note(f"{damage.path} stays: a running process uses it")
     if not damages:
         output.note("all of it is what was written")
     elif parsed.repair:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 NAME = "leases"
 _DIGITS = 15
 _PATIENCE_S = 30.0
-_open: "dict[str, int]" = {}
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_open: "dict[str, tuple[int, int]]" = {}  # by store: descriptor, inode
 
 
 def hold(store: str, digests: "Iterable[str]") -> None:
@@ -24,9 +25,13 @@ def hold(store: str, digests: "Iterable[str]") -> None:
     Raises OSError for one that is being removed. Where a store can't be locked, nothing is removed from it either.
     """
     descriptor = _descriptor(store)
-    if descriptor >= 0:
-        for digest in digests:
-            _lock(descriptor, digest, is_shared=True)
+    for digest in digests if descriptor >= 0 else ():
+        try:
+            _lock(descriptor, digest, "F_RDLCK")
+        except (BlockingIOError, PermissionError):  # somebody has it for himself
+            raise
+        except OSError:  # no such locks there
+            return
 
 
 def hold_for_making(store: str, digest: str) -> None:
@@ -46,37 +51,56 @@ def hold_for_making(store: str, digest: str) -> None:
 def is_free(descriptor: int, digest: str) -> bool:
     """Take the archive's byte of the open file *descriptor* for its holder alone; False where others have it."""
     try:
-        _lock(descriptor, digest, is_shared=False)
+        _lock(descriptor, digest, "F_WRLCK")
     except OSError:
         return False
     return True
 
 
+def give_back(descriptor: int, digest: str) -> None:
+    """Let go of what is_free took."""
+    _lock(descriptor, digest, "F_UNLCK")
+
+
 def open_leases(store: str) -> int:
     """Open the file of a *store*, making it. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    return os.open(os.path.join(store, NAME), flags, 0o600)
+    return os.open(os.path.join(store, NAME), os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
 
 
 def _descriptor(store: str) -> int:
-    if store not in _open:
+    """Return the open file of a *store*, -1 without: what was opened once may be closed since, or its file gone."""
+    descriptor, inode = _open.get(store, (-1, 0))
+    path = os.path.join(store, NAME)
+    try:
+        if descriptor >= 0 and os.fstat(descriptor).st_ino == os.stat(path).st_ino == inode:
+            return descriptor
+    except OSError:
+        pass
+    try:
         try:
-            _open[store] = open_leases(store)
-        except OSError:
-            _open[store] = -1
-    return _open[store]
+            descriptor = open_leases(store)
+        except OSError:  # where it can only be read, others may be able to remove
+            descriptor = os.open(path, os.O_RDONLY | _CLOEXEC)
+        _open[store] = descriptor, os.fstat(descriptor).st_ino
+    except OSError:
+        return -1
+    return descriptor
 
 
-def _lock(descriptor: int, digest: str, *, is_shared: bool) -> None:
+def _lock(descriptor: int, digest: str, kind: str) -> None:
     try:
         import fcntl
     except ImportError:  # Windows, where nobody can remove what is mapped
         return
-    start = int(digest[:_DIGITS], 16)
-    if hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 1 << 32:
-        kind = fcntl.F_RDLCK if is_shared else fcntl.F_WRLCK
-        # struct flock: type, whence (from the start), a gap, start, length, process (none), a gap
-        parts = ((kind, 2), (0, 2), (0, 4), (start, 8), (1, 8), (0, 4), (0, 4))
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, b"".join(n.to_bytes(size, sys.byteorder) for n, size in parts))
+    # struct flock of 64-bit systems: the lock's kind, from where (the file's start), start, length, process (none)
+    start, number = int(digest[:_DIGITS], 16), getattr(fcntl, kind)
+    if sys.platform == "linux":
+        parts = ((number, 2), (0, 2), (0, 4), (start, 8), (1, 8), (0, 4), (0, 4))
+    elif sys.platform == "darwin":
+        parts = ((start, 8), (1, 8), (0, 4), (number, 2), (0, 2))
     else:
-        fcntl.lockf(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, 1, start)
+        raise OSError("no locks of an open file")
+    command = getattr(fcntl, "F_OFD_SETLK", 0)
+    if not command or sys.maxsize < 1 << 32:
+        raise OSError("no locks of an open file")
+    fcntl.fcntl(descriptor, command, b"".join(value.to_bytes(size, sys.byteorder) for value, size in parts))

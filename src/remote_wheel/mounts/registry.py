@@ -192,7 +192,7 @@ def _opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
     used: dict[str, list[str]] = {}
     entries = list(entries)
     for entry in entries:
-        if "data" not in entry:  # <store>/images/<interpreter>/<key>.zip
+        if "data" not in entry and _root_of_entry(entry) is None:  # <store>/images/<interpreter>/<key>.zip
             store = os.path.dirname(os.path.dirname(os.path.dirname(entry["image"])))
             used.setdefault(store, []).append(entry["sha256"])
     for store, digests in used.items():

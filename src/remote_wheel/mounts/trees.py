@@ -9,6 +9,8 @@ import mmap
 import os
 import zlib
 
+from remote_wheel.mounts.image import DamagedImage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +37,14 @@ def make(root: "Root") -> None:
                 _unpack(root)
         finally:
             _unlock(lock)
-    except (OSError, ValueError, zlib.error) as error:
+    except (OSError, ValueError, zlib.error, DamagedImage) as error:
         from remote_wheel.errors import StoreError
 
+        if not isinstance(error, OSError):  # what says that it is whole is wrong: it is made anew next time
+            try:
+                os.unlink(f"{root.image.path[:-4]}.facts")
+            except OSError:  # it is gone, or can't be written
+                pass
         reason = f"{root.facts['name']} can't be unpacked there ({getattr(error, 'strerror', None) or error})"
         raise StoreError(path=os.path.dirname(root.path), reason=reason) from error
 

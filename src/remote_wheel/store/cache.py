@@ -75,7 +75,8 @@ class Store:
     def rooms(self) -> list[Path]:
         """Return all folders that files are written in."""
         folders = [self._root / room for room in _ROOMS]
-        return [*folders, *(file.path for file in self.files.list(self._root / "images"))]
+        inner = (file.path for file in self.files.list(self._root / "images"))
+        return [self.folder, self._root, *folders, *(path for path in inner if self.files.is_folder(path))]
 
     def last_pruned_s(self) -> float:
         """Return when somebody last looked for what may go, in seconds since the epoch; 0 where nobody did."""
@@ -139,7 +140,7 @@ class Store:
 
     def has_tree(self, key: str) -> bool:
         """Whether it is unpacked, wholly or not."""
-        return self.tree_path(key).exists()
+        return self.files.is_folder(self.tree_path(key))
 
     @contextmanager
     def new_image(self, path: Path) -> Iterator[BinaryIO]:

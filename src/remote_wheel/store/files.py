@@ -80,11 +80,11 @@ class Disk:
 
     def is_folder(self, path: Path) -> bool:
         """Whether there is a folder."""
-        return path.is_dir()
+        return os.path.isdir(path)
 
     def is_file(self, path: Path) -> bool:
         """Whether there is a file."""
-        return path.is_file()
+        return os.path.isfile(path)
 
     def size_of(self, path: Path) -> int | None:
         """Return a file's size in bytes, None where there is none."""

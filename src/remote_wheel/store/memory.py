@@ -33,7 +33,7 @@ class Memory(Disk):
 
     def is_file(self, path: Path) -> bool:
         """Whether there is a file, here or on the disk."""
-        return str(path) in self.files or (self._may_read(path) and path.is_file())
+        return str(path) in self.files or (self._may_read(path) and super().is_file(path))
 
     def size_of(self, path: Path) -> int | None:
         """Return a file's size."""
@@ -43,7 +43,12 @@ class Memory(Disk):
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents."""
         found = self.files.get(str(path))
-        return bytes(found) if found is not None else super().read(path) if self._may_read(path) else None
+        if found is not None or not self._may_read(path):
+            return None if found is None else bytes(found)
+        try:
+            return super().read(path)
+        except StoreError:  # what can't be read counts as not there
+            return None
 
     def read_line(self, path: Path | str, most: int) -> bytes | None:
         """Return the file's first line."""
@@ -65,7 +70,7 @@ class Memory(Disk):
         new = _StagedHere(buffer)
         yield new
         if new.keep_as:
-            self.files[str(folder / new.keep_as)] = buffer.getbuffer()
+            self.files[str(folder / new.keep_as)] = memoryview(buffer.getvalue())
 
     def make_tree(self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Manifest:
         """Refuse: real files need a real folder."""
@@ -105,4 +110,4 @@ class _StagedHere(Staged):
 
     def contents(self) -> memoryview:
         """Return what was written so far."""
-        return self._buffer.getbuffer()
+        return memoryview(self._buffer.getvalue())
