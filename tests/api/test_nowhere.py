@@ -34,13 +34,14 @@ def _can_have_namespaces() -> bool:
         return False
 
 
-pytestmark = pytest.mark.skipif(not _can_have_namespaces(), reason="mount namespaces need Linux and root")
 Within = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def within(tmp_path: Path) -> Within:
     """Run code, or our command with arguments, behind a script that changes what *probe* is."""
+    if not _can_have_namespaces():
+        pytest.skip("mount namespaces need Linux and root")
 
     def run(
         script: str, probe: Path, code: str = "", *arguments: str, expect: int = 0

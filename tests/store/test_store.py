@@ -71,10 +71,9 @@ def test_a_write_replaces_whole(tmp_path: Path, disk: Disk) -> None:
     assert disk.read(tmp_path / "x") == b"two\nlines"
     assert disk.read_line(tmp_path / "x", 100) == b"two\n"
     assert bytes(disk.map(tmp_path / "x") or b"") == b"two\nlines"
-    assert disk.size_of(tmp_path / "x") == 9
     assert disk.is_file(tmp_path / "x")
     disk.remove(tmp_path / "x")
-    assert (disk.read(tmp_path / "x"), disk.map(tmp_path / "x"), disk.size_of(tmp_path / "x")) == (None, None, None)
+    assert (disk.read(tmp_path / "x"), disk.map(tmp_path / "x")) == (None, None)
     assert not disk.is_file(tmp_path / "x")
 
 

@@ -79,17 +79,20 @@ def _add_lock(commands: Any) -> None:
 def _add_prefetch(commands: Any) -> None:
     about = "fill the cache with what requirements, or a lock, need"
     parser = _add(commands, "prefetch", _prefetch, about, "requirements")
-    parser.add_argument("--lock", metavar="FILE", help="the lock file, instead of requirements")
-    _add_of_lock(parser)
+    _add_lock_instead(parser)
 
 
 def _add_bundle(commands: Any) -> None:
     about = "write a folder of wheels, an index and a lock, for a machine without a network"
     parser = _add(commands, "bundle", _bundle, about, "requirements")
-    parser.add_argument("--lock", metavar="FILE", help="the lock file, instead of requirements")
-    _add_of_lock(parser)
+    _add_lock_instead(parser)
     _add_target(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder, a new one")
+
+
+def _add_lock_instead(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lock", metavar="FILE", help="the lock file, instead of requirements")
+    _add_of_lock(parser)
 
 
 def _add_of_lock(parser: argparse.ArgumentParser) -> None:

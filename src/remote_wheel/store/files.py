@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import stat
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -85,13 +84,6 @@ class Disk:
     def is_file(self, path: Path) -> bool:
         """Whether there is a file."""
         return os.path.isfile(path)
-
-    def size_of(self, path: Path) -> int | None:
-        """Return a file's size in bytes, None where there is none."""
-        try:
-            return path.stat().st_size
-        except OSError:
-            return None
 
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents, None where there is none."""
@@ -364,15 +356,3 @@ def _find_syncfs() -> Callable[[int], int] | None:
 
 def _staging_name(destination: Path) -> Path:
     return destination.with_name(f".{destination.name[:32]}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
-
-
-class NamedLocks:
-    """Locks by name, between the threads of one process."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, threading.RLock] = {}
-        self._guard = threading.Lock()
-
-    def __getitem__(self, name: str) -> AbstractContextManager[bool]:
-        with self._guard:
-            return self._locks.setdefault(name, threading.RLock())

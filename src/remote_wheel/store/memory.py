@@ -1,13 +1,14 @@
 """A store that writes nothing: what is made is kept in this process, what is on the disk already may be used."""
 
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from remote_wheel.errors import StoreError
-from remote_wheel.store.files import Buffer, Disk, Manifest, NamedLocks, Staged
+from remote_wheel.store.files import Buffer, Disk, Manifest, Staged
 
 
 class Memory(Disk):
@@ -22,7 +23,7 @@ class Memory(Disk):
         self._reads, self._reason = reads, reason
         self.files: dict[str, memoryview] = {}
         self._gone: set[str] = set()
-        self._locks = NamedLocks()
+        self._locks = _Locks()
 
     def make_folder(self, path: Path) -> None:
         """Need none."""
@@ -34,11 +35,6 @@ class Memory(Disk):
     def is_file(self, path: Path) -> bool:
         """Whether there is a file, here or on the disk."""
         return str(path) in self.files or (self._may_read(path) and super().is_file(path))
-
-    def size_of(self, path: Path) -> int | None:
-        """Return a file's size."""
-        found = self.files.get(str(path))
-        return len(found) if found is not None else super().size_of(path) if self._may_read(path) else None
 
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents."""
@@ -111,3 +107,15 @@ class _StagedHere(Staged):
     def contents(self) -> memoryview:
         """Return what was written so far."""
         return memoryview(self._buffer.getvalue())
+
+
+class _Locks:
+    """Locks by name, between the threads of one process."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.RLock] = {}
+        self._guard = threading.Lock()
+
+    def __getitem__(self, name: str) -> AbstractContextManager[bool]:
+        with self._guard:
+            return self._locks.setdefault(name, threading.RLock())
