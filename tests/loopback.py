@@ -199,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
             if self.headers.get("If-None-Match") == headers["ETag"]:
                 return self._send(304, b"", headers)
-        if "Range" in self.headers and self.index.has_ranges and path.endswith(".whl"):
+        is_same = self.headers.get("If-Range") in (None, headers.get("ETag"))
+        if "Range" in self.headers and is_same and self.index.has_ranges and path.endswith(".whl"):
             return self._answer_range(body, headers)
         return self._send(200, body, headers, cut=self.index.cut.get(path))
 

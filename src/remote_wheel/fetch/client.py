@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, UsageError
+from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, RefusedByPolicy, UsageError
 from remote_wheel.fetch.port import Answer, Sink, SshAccess, Transport
-from remote_wheel.fetch.secure import is_host_among, is_secure_enough
+from remote_wheel.fetch.secure import is_host_allowed, is_host_among, is_secure_enough
 from remote_wheel.settings import Limits
+from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, take_hostkey
 
 _SSH = ("sftp", "ssh")
@@ -25,6 +26,8 @@ class Client:
         is_offline: bool = False,
         insecure_hosts: Collection[str] = (),
         client_cert: str = "",
+        allowed_hosts: Collection[str] = (),
+        allowed_by: str = "",
         transports: Mapping[str, Callable[[], Transport]] | None = None,
     ) -> None:
         if client_cert and not os.path.isfile(client_cert):
@@ -32,6 +35,7 @@ class Client:
             raise UsageError(message=f"client_cert={client_cert!r} is no file", way_out=way)
         self._limits, self._is_offline, self._insecure_hosts = limits, is_offline, insecure_hosts
         self._client_cert, self._ssh = client_cert, SshAccess()
+        self._allowed_hosts, self._allowed_by = allowed_hosts, allowed_by
         self._makers = transports or {}
         self._made: dict[str, Transport] = {}
         self._lock = threading.Lock()
@@ -77,6 +81,8 @@ class Client:
         parts = urlsplit(url)
         if self._is_offline and parts.scheme != "file":
             raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
+        self.check_host(url)
+        audit("fetch", redact(url))
         if not (is_held_by_hash or self._is_secure_enough(url)):
             reason = f"it is plain {parts.scheme}, which anyone on the way can change"
             raise InsecureTransport(url=redact(url), reason=reason)
@@ -112,6 +118,11 @@ class Client:
         """Whether the user's URLs had credentials for this one's host."""
         parts = urlsplit(url)
         return (parts.scheme, parts.netloc.lower()) in self._credentials
+
+    def check_host(self, url: str) -> None:
+        """Raise RefusedByPolicy for a host that the user did not allow; asked for redirects, too."""
+        if self._allowed_hosts and not url.startswith("file:") and not is_host_allowed(url, self._allowed_hosts):
+            raise RefusedByPolicy(what=redact(url), rule="allowed_hosts", where=self._allowed_by)
 
     def _is_secure_enough(self, url: str) -> bool:
         return is_secure_enough(url) or is_host_among(url, self._insecure_hosts)
@@ -152,7 +163,12 @@ class Client:
         if scheme == "https":
             from remote_wheel.fetch.http import HttpTransport
 
-            return HttpTransport(self._limits, insecure_hosts=self._insecure_hosts, client_cert=self._client_cert)
+            return HttpTransport(
+                self._limits,
+                insecure_hosts=self._insecure_hosts,
+                client_cert=self._client_cert,
+                check_host=self.check_host,
+            )
         if scheme == "file":
             from remote_wheel.fetch.local import LocalTransport
 

@@ -1,12 +1,16 @@
-"""http and https, by requests: pooled, retried, bounded in size and in total time."""
+"""http and https, by requests: pooled, retried, resumed, bounded in size and in total time."""
 
+import http.client
+import io
 import os
 import re
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
@@ -26,16 +30,28 @@ from remote_wheel.fetch.secure import is_host_among
 from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, redact_text
 
-_CHUNK_BYTES = 256 * 1024
-_RETRIED_STATUSES = (429, 500, 502, 503, 504)
+_CHUNK_BYTES: Final = 256 * 1024
+_RETRIED_STATUSES: Final = (429, 500, 502, 503, 504)
+_CONNECT_RETRIES: Final = 2  # a dead host stays dead; these cover a restart behind a balancer, or a lost packet
+_BACKOFF_S: Final = 0.2  # before the second try after a failure; doubled with each that follows
+_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")  # RFC 9110 section 14.4
+_CLOCK: Final = threading.local()  # `until_s`: when what this thread fetches has to be done
 
 
 class HttpTransport:
     """One pool of connections for the life of the process that fetches."""
 
-    def __init__(self, limits: Limits, *, insecure_hosts: Collection[str] = (), client_cert: str = "") -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        insecure_hosts: Collection[str] = (),
+        client_cert: str = "",
+        check_host: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._limits = limits
-        self._session = requests.Session()
+        self._session = _Session()
+        self._session.check_host = check_host
         self._session.cert = client_cert or None
         if bundle := os.environ.get("SSL_CERT_FILE"):  # requests itself reads REQUESTS_CA_BUNDLE, which comes first
             self._session.verify = bundle
@@ -43,8 +59,8 @@ class HttpTransport:
         self._session.headers["User-Agent"] = f"remote_wheel/{version('remote_wheel')}"
         retry = Retry(
             total=limits.retries,
-            connect=min(1, limits.retries),  # a dead host stays dead; one more try covers a lost packet
-            backoff_factor=0.2,
+            connect=min(_CONNECT_RETRIES, limits.retries),
+            backoff_factor=_BACKOFF_S,
             status_forcelist=_RETRIED_STATUSES,
             raise_on_status=False,
             respect_retry_after_header=False,  # it may say an hour
@@ -59,43 +75,63 @@ class HttpTransport:
         self._session.mount("http://", adapter)
 
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
-        """Get *url*; see Transport.fetch. A body that breaks off is asked for again, from its start."""
-        tries_left = self._limits.retries
+        """Get *url*; see Transport.fetch.
+
+        A body that breaks off is asked for again: the rest of it where it goes to a sink and the server says that the
+        file is the same (a strong ETag; RFC 9110 section 13.1.5), else all of it.
+        """
+        limits, started_s = self._limits, time.monotonic()
+        _CLOCK.until_s = started_s + limits.total_timeout_s
+        parts, tries = _Parts(sink) if sink else None, 0
         while True:
             try:
-                return self._fetch_once(url, headers, max_bytes, sink)
-            except (
-                requests.exceptions.ChunkedEncodingError,
-                requests.exceptions.ContentDecodingError,
-            ) as error:
-                if not tries_left:
-                    raise NetworkError(url=redact(url), reason=f"the answer broke off ({_innermost(error)})") from error
-                tries_left -= 1
+                return self._fetch_once(url, headers, max_bytes, parts, started_s)
+            except _BrokenOff as broken:
+                tries += 1
+                error = broken.error
+                if tries > limits.retries or time.monotonic() > _CLOCK.until_s:
+                    raise self._translate(url, error, is_cut=True) from error
+                time.sleep(_BACKOFF_S * 2 ** (tries - 1))
             except requests.exceptions.RequestException as error:
                 raise self._translate(url, error) from error
 
-    def _fetch_once(self, url: str, headers: Mapping[str, str], max_bytes: int, sink: Sink | None) -> Answer:
-        started_s = time.monotonic()
+    def _fetch_once(
+        self, url: str, headers: Mapping[str, str], max_bytes: int, parts: "_Parts | None", started_s: float
+    ) -> Answer:
         timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
         # Without an auth of ours, requests would let ~/.netrc replace the header that the caller gave.
         auth = _keep_header if "Authorization" in headers else None
-        with self._session.get(url, headers=dict(headers), stream=True, timeout=timeouts, auth=auth) as response:
-            hops = [hop.url.lower() for hop in (*response.history, response)]
-            if url.lower().startswith("https:") and any(hop.startswith("http:") for hop in hops):
-                raise InsecureTransport(url=redact(url), reason="it redirects from https to plain http")
+        sent = parts.continuing(headers) if parts else dict(headers)
+        with self._session.get(url, headers=sent, stream=True, timeout=timeouts, auth=auth) as response:
             status = response.status_code
+            if status == 416 and parts and parts.forget():  # there is no rest: it is another file now
+                raise _BrokenOff(requests.exceptions.ChunkedEncodingError("416"))
             if status not in (200, 206, 304, 404, 410):
                 raise _error_of_status(url, status, response.reason)
-            body = b""
-            if status in (200, 206):
-                chunks = response.iter_content(_CHUNK_BYTES)
-                body = receive(
-                    chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink
-                )
             lowered = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(url=response.url, status=404 if status == 410 else status, headers=lowered, body=body)
+            answer = Answer(url=response.url, status=404 if status == 410 else status, headers=lowered)
+            if status not in (200, 206):
+                return answer
+            has_bytes = 0
+            if parts and (has_bytes := parts.begin(answer, "Range" in headers)):
+                answer = replace(answer, status=200)  # the caller sees one answer
+            try:
+                body = receive(
+                    response.iter_content(_CHUNK_BYTES),
+                    url=url,
+                    limits=self._limits,
+                    max_bytes=max_bytes,
+                    started_s=started_s,
+                    sink=parts,
+                    has_bytes=has_bytes,
+                )
+            except requests.exceptions.RequestException as error:
+                raise _BrokenOff(error) from error
+            return replace(answer, body=body)
 
-    def _translate(self, url: str, error: requests.exceptions.RequestException) -> NetworkError | ServerError:
+    def _translate(
+        self, url: str, error: requests.exceptions.RequestException, *, is_cut: bool = False
+    ) -> NetworkError | ServerError:
         shown, causes = redact(url), tuple(_causes(error))
         root = causes[-1]
 
@@ -111,7 +147,137 @@ class HttpTransport:
             return NetworkError(url=shown, reason=f"its certificate is not accepted ({root})")
         if has(requests.exceptions.TooManyRedirects):
             return ServerError(url=shown, reason=f"more than {self._limits.redirects} redirects")
+        if is_cut:
+            return NetworkError(url=shown, reason=f"the answer broke off ({root})")
         return NetworkError(url=shown, reason=_without_address(root))
+
+
+class _BrokenOff(Exception):
+    """Raised where a body does not come to its end; *error* is what requests says of it."""
+
+    def __init__(self, error: requests.exceptions.RequestException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Parts:
+    """A fetch.port.Sink that knows what it has passed on, and how to ask for the rest."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._has_bytes, self._size_bytes, self._etag = 0, 0, ""
+
+    def restart(self) -> None:
+        self._has_bytes = 0
+        self._sink.restart()
+
+    def write(self, chunk: bytes) -> None:
+        self._sink.write(chunk)
+        self._has_bytes += len(chunk)
+
+    def continuing(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return *headers*, for the rest alone where it can be had."""
+        if not (self._has_bytes and self._etag):
+            return dict(headers)
+        sent = {name: value for name, value in headers.items() if name not in ("If-None-Match", "If-Modified-Since")}
+        return {**sent, "Range": f"bytes={self._has_bytes}-", "If-Range": self._etag}
+
+    def begin(self, answer: Answer, was_ranged: bool) -> int:
+        """Return how much of the body that *answer* is of is here already, 0 where it starts over.
+
+        Raises _BrokenOff for a range that was not asked for.
+        """
+        if answer.status == 206 and not was_ranged:
+            found = _RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+            if not (self._etag and found and self._is_rest(*map(int, found.groups()))):
+                self.forget()
+                raise _BrokenOff(requests.exceptions.ChunkedEncodingError("another part than the one asked for"))
+            return self._has_bytes
+        etag, coding = answer.headers.get("etag", ""), answer.headers.get("content-encoding", "identity")
+        size = answer.headers.get("content-length", "")
+        may_resume = not was_ranged and etag.startswith('"') and coding == "identity" and size.isdecimal()
+        self._etag, self._size_bytes = (etag, int(size)) if may_resume else ("", 0)
+        return 0
+
+    def forget(self) -> bool:
+        """Have all of it asked for next; False where that was so."""
+        was_known, self._etag = bool(self._etag), ""
+        return was_known
+
+    def _is_rest(self, first: int, last: int, size: int) -> bool:
+        return first == self._has_bytes and last + 1 == size == self._size_bytes
+
+
+class _Session(requests.Session):
+    """One that follows a redirect only to where it is as safe, and takes and gives no credentials on the way."""
+
+    check_host: Callable[[str], None]  # raises for one that is not to be asked
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        joined = urljoin(resp.url, target)
+        parts = urlsplit(joined)
+        if parts.scheme not in ("http", "https"):
+            raise ServerError(url=redact(resp.url), reason=f"it redirects to {parts.scheme}:, which is not followed")
+        if resp.url.lower().startswith("https:") and parts.scheme == "http":
+            raise InsecureTransport(url=redact(resp.url), reason="it redirects from https to plain http")
+        self.check_host(joined)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def should_strip_auth(self, old_url: str, new_url: str) -> bool:
+        """Whether the other URL is of another scheme, host or port: requests itself lets some of them pass."""
+        return _place_of(old_url) != _place_of(new_url)
+
+
+def _place_of(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+class _Deadlined(io.RawIOBase):
+    """What comes through a socket until the thread's time is over.
+
+    A timeout between two packets never ends a server that sends one byte a second, in headers or in a body.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > _CLOCK.until_s:
+            raise TimeoutError("the total time is over")
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Deadlined(self.fp.detach()))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
 
 
 class _Adapter(HTTPAdapter):
@@ -122,6 +288,15 @@ class _Adapter(HTTPAdapter):
         if insecure_hosts:  # who named them knows
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         if is_host_among(request.url or "", self._insecure_hosts):
@@ -141,11 +316,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         inner = (getattr(cause, "reason", None), *cause.args)
         cause = next((each for each in inner if isinstance(each, BaseException) and each is not cause), None)
-
-
-def _innermost(error: BaseException) -> BaseException:
-    *_, last = _causes(error)
-    return last
 
 
 def _without_address(error: BaseException) -> str:

@@ -14,6 +14,8 @@ from remote_wheel.spec.source import redact
 # What a folder of a static index may hold as its page, with the content type that a web server would send.
 PAGES: Final[Mapping[str, str]] = {"index.json": "application/vnd.pypi.simple.v1+json", "index.html": "text/html"}
 
+ANEW: Final[Mapping[str, str]] = {"Cache-Control": "no-cache"}  # of a request whose last answer was damaged
+
 
 class Sink(Protocol):
     """Where the bytes of a large answer go, chunk by chunk."""
@@ -58,16 +60,24 @@ class SshAccess:
 
 
 def receive(
-    chunks: Iterable[bytes], *, url: str, limits: Limits, max_bytes: int, started_s: float, sink: Sink | None
+    chunks: Iterable[bytes],
+    *,
+    url: str,
+    limits: Limits,
+    max_bytes: int,
+    started_s: float,
+    sink: Sink | None,
+    has_bytes: int = 0,
 ) -> bytes:
     """Take *chunks* into *sink*, or return them as one, within *max_bytes* and the total time that *limits* give.
 
-    *started_s* is the clock (time.monotonic) of the request's start. Raises TooLarge and FetchTimeout.
+    *started_s* is the clock (time.monotonic) of the request's start; *has_bytes* are in the sink already.
+    Raises TooLarge and FetchTimeout.
     """
-    if sink:
+    if sink and not has_bytes:
         sink.restart()
     kept: list[bytes] = []
-    received = 0
+    received = has_bytes
     for chunk in chunks:
         received += len(chunk)
         if received > max_bytes:

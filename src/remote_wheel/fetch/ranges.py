@@ -5,6 +5,7 @@ What comes back is only for planning. The whole wheel is verified before use, an
 
 import io
 import re
+import zlib
 from typing import Final
 
 from remote_wheel.errors import FetchError, InvalidMetadata, ServerError
@@ -16,12 +17,14 @@ _STEP_BYTES: Final = 32 * 1024
 IDENTITY: Final = {"Accept-Encoding": "identity"}  # ranges and hashes are of the file, not of a compressed transfer
 
 
-def total_of(content_range: str, url: str) -> int:
-    """Return the file's size of a ``Content-Range: bytes a-b/size`` header (RFC 9110 section 14.4)."""
-    match = re.fullmatch(r"bytes \d+-\d+/(\d+)", content_range.strip())
-    if not match:
-        raise ServerError(url=redact(url), reason=f"its Content-Range {content_range!r} can't be read")
-    return int(match[1])
+def size_of_tail(content_range: str, length: int) -> int | None:
+    """Return the file's size of a ``Content-Range: bytes a-b/size`` header (RFC 9110 section 14.4).
+
+    None where the *length* bytes that came are not the file's last ones.
+    """
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", content_range.strip())
+    first, last, size = map(int, match.groups()) if match else (0, 0, 0)
+    return size if match and last + 1 == size and last + 1 - first == length else None
 
 
 def read_remote_metadata(client: Client, url: str, *, size: int, tail: bytes, max_bytes: int) -> bytes:
@@ -40,7 +43,7 @@ def read_remote_metadata(client: Client, url: str, *, size: int, tail: bytes, ma
             return archive.read(names[0])
     except FetchError:
         raise
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise InvalidMetadata(subject=redact(url), reason=f"it is no readable archive ({error})") from error
 
 
@@ -87,6 +90,7 @@ class _RangedFile(io.RawIOBase):
             max_bytes=self._size,
             is_held_by_hash=True,  # compared with the METADATA of the verified wheel
         )
-        if answer.status != 206 or len(answer.body) != end - start + 1:
+        is_part = answer.headers.get("content-range", "").strip() == f"bytes {start}-{end}/{self._size}"
+        if answer.status != 206 or not is_part or len(answer.body) != end - start + 1:
             raise ServerError(url=redact(self._url), reason="it stopped answering range requests")
         return answer.body

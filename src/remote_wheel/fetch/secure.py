@@ -13,6 +13,13 @@ def is_host_among(url: str, hosts: Collection[str]) -> bool:
     return bool(hosts) and not {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}.isdisjoint(hosts)
 
 
+def is_host_allowed(url: str, patterns: Collection[str]) -> bool:
+    """Whether the URL's host is one of *patterns*: ``HOST``, ``HOST:PORT``, or ``*.DOMAIN`` for all below it."""
+    host = (urlsplit(url).hostname or "").lower()
+    below = tuple(pattern[1:].lower() for pattern in patterns if pattern.startswith("*."))
+    return is_host_among(url, [pattern.lower() for pattern in patterns]) or host.endswith(below)
+
+
 def is_secure_enough(url: str) -> bool:
     """Whether content from *url* can be believed without a hash: by its scheme, or from this very machine."""
     parts = urlsplit(url)
