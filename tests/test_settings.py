@@ -48,7 +48,13 @@ def test_options_are_the_same_everywhere() -> None:
     from remote_wheel.api import OPTION_KINDS
     from remote_wheel.api.program import OPTIONS
 
-    settings = {field.name for field in fields(Settings)} - {"limits", "freshness_s", "goes_offline", "max_cache_size"}
+    settings = {field.name for field in fields(Settings)} - {
+        "limits",
+        "origins",
+        "freshness_s",
+        "goes_offline",
+        "max_cache_size",
+    }
     assert set(OPTION_KINDS) == settings
     assert {name for _, name, _, _ in OPTIONS} == settings | {"cache_dir"}
 

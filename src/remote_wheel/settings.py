@@ -3,7 +3,7 @@
 import configparser
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -60,25 +60,39 @@ class Settings:
     client_cert: str = ""  # a PEM file with certificate and key, shown to https servers that ask
     unpack: tuple[str, ...] = ()  # normalised project names, or ":all:" as pip spells it
     in_memory: tuple[str, ...] = ()
+    verify: str = "full"  # or "names": what RECORD says of a wheel's files is told where it is wrong, not refused
+    require_hashes: bool = False  # that you or a lock state; what an index states is not one
+    allowed_hosts: tuple[str, ...] = ()  # HOST, HOST:PORT or *.DOMAIN: nothing else is asked; none: every host
+    allowed_indexes: tuple[str, ...] = ()  # URLs that indexes must begin with; none: every index
+    allow_shadow: tuple[str, ...] = ()  # modules that a wheel may have though they are another's, or Python's own
+    timeout_s: float = 0.0  # how long a server may say nothing; 0: limits.read_timeout_s
     max_cache_size: str = "10GB"  # what the cache is cut down to behind a command, the least recently used first
     freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
     limits: Limits = field(default_factory=Limits)
+    origins: Mapping[str, str] = field(default_factory=dict)  # by option: where it was set
 
 
-_MERGED = tuple(f.name for f in fields(Settings) if f.name not in ("limits", "goes_offline"))
+_MERGED = tuple(f.name for f in fields(Settings) if f.name not in ("limits", "goes_offline", "origins"))
 _LISTS = tuple(f.name for f in fields(Settings) if f.type == tuple[str, ...])
-_TEXTS = ("index_url", "index_strategy", "client_cert", "max_cache_size")
+_TEXTS = ("index_url", "index_strategy", "client_cert", "verify", "max_cache_size")
+_SECONDS = ("freshness_s", "timeout_s")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "index_strategy": ("first-index", "unsafe-best-match"),
     "offline": (True, False, "auto"),
+    "verify": ("full", "names"),
 }
+# What a warm start has to know before any file is read.
+_NOT_IN_FILES = ("offline", "refresh", "no_cache", "max_cache_size")
+_TABLE = "remote-wheel"
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
-def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Merge *arguments* (by option name; None means not given) over the environment over the defaults.
+def merge_settings(
+    arguments: Mapping[str, Any], environ: Mapping[str, str], files: Mapping[str, tuple[Any, str]] | None = None
+) -> Settings:
+    """Merge *arguments* (by option name; None means not given) over the environment over *files* over the defaults.
 
-    Raises UsageError for an unknown option or a value of the wrong form.
+    *files* are what read_config returned. Raises UsageError for an unknown option or a value of the wrong form.
     """
     unknown = sorted(set(arguments) - set(_MERGED))
     if unknown:
@@ -87,17 +101,78 @@ def merge_settings(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> 
     if arguments.get("no_index") and asked:
         raise UsageError(message=f"no_index and {asked[0]} contradict each other", way_out="Leave one of them out.")
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for name in _MERGED:
-        given = arguments.get(name)
+        given, origin = arguments.get(name), "the call"
         if given is None:
-            given = _from_environment(name, environ)
+            given, origin = _from_environment(name, environ), f"REMOTE_WHEEL_{name.upper()}"
+        if given is None and files and name in files:
+            given, origin = files[name]
         if given is not None:
-            values[name] = _as_value(name, given)
+            values[name], origins[name] = _as_value(name, given), origin
+    if values.get("timeout_s"):
+        values["limits"] = _limits_within(values["timeout_s"])
     if values.get("offline") == "auto":
         values |= {"offline": False, "goes_offline": True}
     if "index_url" not in values:
         values["index_url"] = "" if values.get("no_index") else find_default_index(environ)
-    return Settings(**values)
+    return Settings(**values, origins=origins)
+
+
+def _limits_within(timeout_s: float) -> Limits:
+    usual = Limits()
+    return Limits(read_timeout_s=timeout_s, connect_timeout_s=min(timeout_s, usual.connect_timeout_s))
+
+
+def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
+    """Read settings files, weakest first; return by option its value and the file it stands in.
+
+    A ``pyproject.toml`` has them in its table ``tool.remote-wheel``, another file at its top; names may have dashes.
+    Relative paths are relative to the file. Raises UsageError.
+    """
+    import tomllib  # only where there is such a file
+
+    found: dict[str, tuple[Any, str]] = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                table = tomllib.load(file)
+        except (OSError, ValueError) as error:  # TOMLDecodeError, and text that is no UTF-8
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(message=f"{path} can't be read: {reason}") from error
+        if os.path.basename(path) == "pyproject.toml":
+            table = table.get("tool", {}).get(_TABLE, {})
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            if name not in _MERGED or name in _NOT_IN_FILES:
+                way = f"Options of files are: {', '.join(each for each in _MERGED if each not in _NOT_IN_FILES)}."
+                raise UsageError(message=f"{path}: unknown option {key!r}", way_out=way)
+            found[name] = _of_file(name, value, path), path
+    return found
+
+
+def _of_file(name: str, value: Any, path: str) -> Any:
+    """Return the value of a settings file, in the form that an argument has. Raises UsageError."""
+    if name in _SECONDS:
+        is_right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif name in _TEXTS:
+        is_right = isinstance(value, str)
+    elif name in _LISTS or (name == "pre" and isinstance(value, list)):
+        value = [value] if name == "exclude_newer" and isinstance(value, str) else value
+        is_right = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    else:
+        is_right = isinstance(value, bool)
+    if not is_right:
+        raise UsageError(message=f"{path}: {name} can't be {value!r}", way_out="docs/reference/api.md has its form.")
+    folder = os.path.dirname(os.path.abspath(path))
+
+    def beside(text: str) -> str:
+        may_be_path = name in ("index_url", "client_cert", "find_links") or text.endswith((".txt", ".in"))
+        return os.path.join(folder, text) if may_be_path and "://" not in text and text[:5] != "file:" else text
+
+    if name in ("index_url", "client_cert"):
+        return beside(value)
+    return [beside(each) for each in value] if name in ("find_links", "constraints", "overrides") else value
 
 
 def _as_value(name: str, given: Any) -> Any:
@@ -108,6 +183,14 @@ def _as_value(name: str, given: Any) -> Any:
         )
     if name == "exclude_newer" and isinstance(given, str):
         return (given,)
+    if name in _SECONDS:
+        try:
+            seconds = float(given)
+        except ValueError:
+            raise UsageError(message=f"{name}={given!r} is not a number of seconds") from None
+        if seconds < 0:
+            raise UsageError(message=f"{name}={given!r} is less than nothing")
+        return seconds
     is_list = name in _LISTS or (name == "pre" and not isinstance(given, bool))
     return tuple(given) if is_list else given
 
@@ -121,7 +204,7 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Any:
         return text
     if name in _LISTS:
         return tuple(text.split())
-    if name == "freshness_s":
+    if name in _SECONDS:
         try:
             return float(text)
         except ValueError:

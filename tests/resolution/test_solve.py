@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 from remote_wheel.errors import NoMatchingVersion, ProjectNotFound, ResolutionLimit, Unsatisfiable
 from remote_wheel.resolution.plan import Plan, plan_from_json, plan_to_json
-from remote_wheel.resolution.provider import Policy
-from remote_wheel.resolution.solve import solve
+from remote_wheel.resolution.provider import Policy, Provider
+from remote_wheel.resolution.solve import solve, solve_once
 from tests.resolution.fakes import TARGET, Graph, MemoryCatalog
 
 PLAIN = Policy()
@@ -374,12 +374,15 @@ def test_brute_force_agrees_on_thousands_of_graphs(block: int) -> None:
 def check_against_brute_force(seed: int) -> None:
     graph, roots = random_graph(seed)
     possible = list(Rules(graph, roots).solutions())
-    try:
-        found = pins(graph, *roots)
-    except (Unsatisfiable, NoMatchingVersion):
-        assert possible == [], (graph, roots)
-    else:
-        assert found in possible, (graph, roots, found)
+    for prunes in (True, False):
+        provider = Provider(MemoryCatalog(graph, extras=("x",)), TARGET, PLAIN, prunes=prunes)
+        try:
+            plan = solve_once([Requirement(text) for text in roots], provider, 200_000)
+        except (Unsatisfiable, NoMatchingVersion):
+            assert possible == [], (graph, roots, prunes)
+        else:
+            found = {pin.name: pin.version for pin in plan.pins}
+            assert found in possible, (graph, roots, prunes, found)
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "42"])

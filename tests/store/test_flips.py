@@ -29,6 +29,13 @@ def image_contents(path: Path) -> dict[str, bytes]:
     return {name: bytes(blob) for name, blob in found.items() if blob is not None}
 
 
+def tree_contents(store: Store, path: Path) -> object:
+    """Return what a manifest says, or a file of a tree, once a look over the store has found nothing."""
+    if list(Upkeep(store).damages()):
+        return None
+    return store.manifest(path.name.removesuffix(".files")) if path.suffix == ".files" else path.read_bytes()
+
+
 def readers(store: Store) -> dict[str, Callable[[Path], object]]:
     """Return by room what reads a file of it; an empty answer is a miss."""
     return {
@@ -40,13 +47,18 @@ def readers(store: Store) -> dict[str, Callable[[Path], object]]:
         "listings": lambda path: path.read_bytes() if store.is_note_whole(path) else None,
         "metadata": lambda path: path.read_bytes() if store.is_note_whole(path) else None,
         "pages": lambda path: path.read_bytes().partition(b"\n")[2] if store.is_answer_whole(path) else None,
+        "urls": lambda path: path.read_bytes().partition(b"\n")[2] if store.is_answer_whole(path) else None,
+        "trees": lambda path: tree_contents(store, path),
     }
 
 
 def test_flipped_bytes_are_never_believed(index: LoopbackIndex, python: Python, cache: Path) -> None:
     index.add("app", "1", {"app/__init__.py": "from lib import V\nclass A:\n    'doc'\n"}, requires=["lib"])
     index.add("lib", "1", {"lib.py": "V = 1\n"})
+    files_of_native: dict[str, str | bytes] = {"native/__init__.py": "V = 2\n", "native/_x.so": b"\x7fELF"}
+    file = index.add("native", "1", files_of_native, tag="py3-none-linux_x86_64")
     python("import remote_wheel; remote_wheel.prefetch('app'); remote_wheel.require('app')")
+    python(f"import remote_wheel; remote_wheel.mount({index.file_url(file)!r}).import_module()")
     store, randomly = open_store(str(cache)), random.Random(1)
     files = [(room, read, path) for room, read in readers(store).items() for path in (cache / "v1" / room).rglob("*")]
     files = [(room, read, path) for room, read, path in files if path.is_file() and path.stat().st_size]

@@ -1,6 +1,7 @@
 """Several interpreters, and several versions of the library, on one cache."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ import pytest
 
 import remote_wheel
 from remote_wheel.api.upkeep import Upkeep, open_store
+from remote_wheel.store.cache import Store
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
 
@@ -60,6 +62,51 @@ def test_three_interpreters_at_once(shop: LoopbackIndex, cache: Path) -> None:
     assert len(rooms) == len(programs)
     assert len([path for path in (cache / "v1" / "trees").iterdir() if path.is_dir()]) == 1
     assert not list(Upkeep(open_store(str(cache))).damages())
+
+
+FORMS = {  # what a later version changes of what it keeps, and where that is said
+    "mounts/boot.py": ('_MAGIC: "Final" = b"RWB3"', '_MAGIC: "Final" = b"RWB4"'),
+    "index/packing.py": ("FORMAT: Final = 2", "FORMAT: Final = 3"),
+    "api/preparation.py": ("_FORMAT = 4", "_FORMAT = 5"),
+    "spec/metadata.py": ("METADATA_FORMAT: Final = 1", "METADATA_FORMAT: Final = 2"),
+}
+LAYOUT = {"mounts/boot.py": ('STORE_VERSION: "Final" = "v1"', 'STORE_VERSION: "Final" = "v2"')}
+
+
+def later_version(folder: Path, changes: dict[str, tuple[str, str]]) -> str:
+    """Return the path of a copy of the library that keeps some things in another form."""
+    copy = folder / "remote_wheel"
+    shutil.copytree(Path(remote_wheel.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, (old, new) in changes.items():
+        text = (copy / name).read_text()
+        assert old in text, name
+        (copy / name).write_text(text.replace(old, new))
+    return str(folder)
+
+
+@pytest.mark.parametrize("changes", [FORMS, LAYOUT], ids=["forms", "layout"])
+def test_two_versions_of_the_library_at_once(
+    shop: LoopbackIndex, cache: Path, tmp_path: Path, changes: dict[str, tuple[str, str]]
+) -> None:
+    """Both run, at first and later, whatever the other leaves; what has the same form is shared."""
+    paths = [str(Path(remote_wheel.__file__).parent.parent), later_version(tmp_path / "later", changes)]
+    for _ in range(3):
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", f"{CODE}; print(remote_wheel.__file__)"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+            for path in (*paths, *paths)
+        ]
+        for path, process in zip((*paths, *paths), started, strict=True):
+            output, errors = process.communicate(timeout=120)
+            assert output.startswith(b"1 2 "), errors.decode()
+            assert path in output.decode()
+    assert shop.wheels() == (3 if changes is FORMS else 6)
+    for version in ("v1", "v2") if changes is LAYOUT else ("v1",):
+        assert not list(Upkeep(Store(cache, version)).damages())
 
 
 def test_another_layout_beside_ours_is_left_alone(shop: LoopbackIndex, python: Python, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""Many processes on one cache, some of them killed, while others prune it.
+"""Sixty-four processes on one cache, some of them killed, while others prune it.
 
 `STRESS_S` is how long, 20 s by default: ``STRESS_S=120 python -m pytest -m kills tests/store/test_stress.py``.
 """
@@ -69,7 +69,7 @@ def test_imports_prunes_and_kills(index: LoopbackIndex, cache: Path, monkeypatch
         return 1
 
     while time.monotonic() < until:
-        while len(running) < 8:
+        while len(running) < AT_ONCE:
             if randomly.random() < 0.2:
                 prune = randomly.choice(
                     [("prune", "--max-size", "60kB"), ("clean", randomly.choice(WHEELS)), ("clean",)]

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
         exclude_newer: str | Sequence[str] | None
         allow_insecure: Sequence[str] | None
         client_cert: str | PathLike[str] | None
+        verify: str | None
+        require_hashes: bool | None
+        allowed_hosts: Sequence[str] | None
+        allowed_indexes: Sequence[str] | None
+        allow_shadow: Sequence[str] | None
+        timeout_s: float | None
         unpack: Sequence[str] | None
         in_memory: Sequence[str] | None
 
@@ -43,13 +49,15 @@ from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
 
-_TEXT, _FLAG, _AUTO, _LIST = "a string", "a bool", "'auto'", "a sequence of strings"
+_TEXT, _FLAG, _AUTO, _LIST, _NUMBER = "a string", "a bool", "'auto'", "a sequence of strings", "a number"
 OPTION_KINDS = {  # each option's forms, the first that it is told by
-    **dict.fromkeys(("index_url", "index_strategy", "client_cert"), (_TEXT,)),
-    **dict.fromkeys(("frozen", "no_cache", "no_index", "refresh", "prefer_installed"), (_FLAG,)),
+    **dict.fromkeys(("index_url", "index_strategy", "client_cert", "verify"), (_TEXT,)),
+    **dict.fromkeys(("frozen", "no_cache", "no_index", "refresh", "prefer_installed", "require_hashes"), (_FLAG,)),
     "offline": (_FLAG, _AUTO),
     **dict.fromkeys(("extra_index_urls", "index", "project_index", "find_links"), (_LIST,)),
     **dict.fromkeys(("constraints", "overrides", "allow_insecure", "unpack", "in_memory"), (_LIST,)),
+    **dict.fromkeys(("allowed_hosts", "allowed_indexes", "allow_shadow"), (_LIST,)),
+    "timeout_s": (_NUMBER, _TEXT),
     "pre": (_FLAG, _LIST),
     "exclude_newer": (_TEXT, _LIST),
 }
@@ -184,6 +192,7 @@ def explain(module: "ModuleType | str") -> str:
         f"  sha256  {facts['sha256']}",
         *([f"  index   {facts['index']}"] if facts.get("index") else []),
         *(f"  wanted  {text} by {who}" for who, text in facts.get("wanted_by", ())),
+        *([f"  ignored {', '.join(facts['ignored'])}"] if facts.get("ignored") else []),
         f"  mount   {root.path}",
         f"  {where}",
     ]
@@ -359,6 +368,8 @@ def checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
 def _has_form(value: "Any", form: str) -> bool:
     if form == _LIST:
         return not isinstance(value, (str, bytes, bool)) and _is_list_of_text(value)
+    if form == _NUMBER:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
     if form == _AUTO:
         return bool(value == "auto")
     return _is_text(value) if form == _TEXT else isinstance(value, bool)
@@ -376,6 +387,6 @@ def _is_text(value: "Any") -> bool:
 
 
 def _as_json(value: "Any") -> "Any":
-    if isinstance(value, (str, bool)):
+    if isinstance(value, (str, bool, int, float)):
         return value
     return value.__fspath__() if hasattr(value, "__fspath__") else [_as_json(item) for item in value]

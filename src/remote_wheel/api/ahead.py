@@ -106,7 +106,7 @@ class Worker:
                     self._compile(key)
             elif self._trees:
                 with contextlib.suppress(Exception):
-                    self._trees.popleft().unpack()
+                    self._trees.popleft().unpack(may_wait=True)
             elif self._final:
                 os.nice(_NICENESS)  # what follows nobody waits for
                 for pin in _load(self._final["record"]):
@@ -140,7 +140,7 @@ class Worker:
 
     def _compile(self, key: str) -> None:
         if home := self._homes.get(key):
-            home.unpack()
+            home.unpack(may_wait=False)  # the caller may do it, and will want the code behind that
             code = home.compile(key)
             if code:
                 self._forecast.learn(key, code, is_package=home.is_package(key))

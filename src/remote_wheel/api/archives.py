@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from remote_wheel.api.receiving import HashingSink, receive_checked
 from remote_wheel.errors import (
     ContentChanged,
     DigestMismatch,
@@ -16,6 +17,7 @@ from remote_wheel.errors import (
     NotCached,
     NotFound,
     NotTrusted,
+    RefusedByPolicy,
 )
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.forges import Forges
@@ -75,35 +77,12 @@ class Kept:
         return {"etag": self.answer.etag, "last-modified": self.answer.last_modified}
 
 
-class HashingSink:
-    """A fetch.port.Sink that hashes what it passes on."""
-
-    def __init__(
-        self, staged: Staged, digests: Mapping[str, str], received: Callable[[int], None] = lambda _: None
-    ) -> None:
-        self._staged, self._digests, self._received = staged, digests, received
-        self.restart()
-
-    def restart(self) -> None:
-        """Start over."""
-        self._staged.restart()
-        self.hasher = Hasher(self._digests)
-        self.size_bytes = 0
-
-    def write(self, chunk: bytes) -> None:
-        """Hash and pass on."""
-        self.hasher.update(chunk)
-        self._staged.file.write(chunk)
-        self.size_bytes += len(chunk)
-        self._received(self.size_bytes)
-
-
 class Archives:
     """Get archives by URL or from the store, verified."""
 
     def __init__(self, settings: Settings, store: Store, client: Client, *, was_verified: bool = False) -> None:
         self._settings, self._store, self._client = settings, store, client
-        self._was_verified = was_verified
+        self._was_verified, self._is_lenient = was_verified, settings.verify == "names"
         self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
 
@@ -143,13 +122,17 @@ class Archives:
                 raise NotCached(what=filename, way=f"remote-wheel prefetch '{stem}'")
             with self._store.new_archive() as incoming:
                 sink = self.sink(incoming, digests, received)
-                self._client.fetch(
-                    url,
-                    headers=IDENTITY,
-                    max_bytes=self._settings.limits.download_bytes,
-                    sink=sink,
-                    is_held_by_hash=is_strong(digests),
-                )
+
+                def get(headers: Mapping[str, str]) -> Answer:
+                    return self._client.fetch(
+                        url,
+                        headers={**IDENTITY, **headers},
+                        max_bytes=self._settings.limits.download_bytes,
+                        sink=sink,
+                        is_held_by_hash=is_strong(digests),
+                    )
+
+                receive_checked(get, sink, digests, url=url, subject=filename, stated_by=stated_by)
                 return self.finish_wheel(
                     incoming, sink, filename, url, digests, metadata_digests or {}, stated_by=stated_by
                 )
@@ -175,6 +158,7 @@ class Archives:
             sha256=sha256,
             limits=self._settings.limits,
             metadata_digests=metadata_digests,
+            is_lenient=self._is_lenient,
         )
         incoming.keep_as = sha256
         if "sha256" not in digests:
@@ -242,12 +226,16 @@ class Archives:
             old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
             with self._store.new_archive() as incoming:
                 sink = self.sink(incoming, stated)
-                answer = self._fetch_source(url, sink, kept if old is not None else None, is_strong(stated))
+                known_one, is_strongly = kept if old is not None else None, is_strong(stated)
+
+                def get(headers: Mapping[str, str]) -> Answer:
+                    return self._fetch_source(url, sink, known_one, is_strongly, headers)
+
+                answer = receive_checked(get, sink, stated, url=url, subject=source.shown, stated_by=stated_by)
                 if answer.status == 304 and kept and old is not None:
                     headers = {**kept.validators, **answer.headers}
                     self._note_url(url, kept.sha256, size_bytes=kept.size_bytes, headers=headers)
                     return self._acquired(source, old, kept.sha256)
-                sink.hasher.check(stated, subject=source.shown, stated_by=stated_by)
                 self._check_first(url, sink.hasher.sha256, stated)
                 acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
                 incoming.keep_as = sink.hasher.sha256
@@ -255,8 +243,10 @@ class Archives:
                 self._note_url(url, acquired.verified.sha256, size_bytes=sink.size_bytes, headers=answer.headers)
             return acquired
 
-    def _fetch_source(self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool) -> Answer:
-        limit, headers = self._settings.limits.download_bytes, dict(IDENTITY)
+    def _fetch_source(
+        self, url: str, sink: HashingSink, kept: Kept | None, is_held_by_hash: bool, more: Mapping[str, str]
+    ) -> Answer:
+        limit, headers = self._settings.limits.download_bytes, {**IDENTITY, **more}
         if kept and kept.answer.etag:
             headers["If-None-Match"] = kept.answer.etag
         elif kept and kept.answer.last_modified:
@@ -357,6 +347,7 @@ class Archives:
             limits=self._settings.limits,
             metadata_digests=metadata_digests,
             was_verified=self._was_verified,
+            is_lenient=self._is_lenient,
         )
 
     def _check(self, view: memoryview, sha256: str, digests: Mapping[str, str], subject: str, stated_by: str) -> None:
@@ -371,6 +362,8 @@ class Archives:
         for chunk in _chunks_of(source):
             hasher.update(chunk)
         hasher.check(stated, subject=source.url, stated_by=stated_by)
+        if self._settings.require_hashes:
+            self.check_trust(source.url, stated)
         view = self._store.open_archive(hasher.sha256)
         if view is not None:
             return self._acquired(source, view, hasher.sha256)
@@ -392,7 +385,9 @@ class Archives:
         if source.repository:  # whatever its URL says, it is fetched as a zip
             source = replace(source, kind="zip")
         if source.kind == "wheel":
-            return verify_wheel(data, filename=source.filename, sha256=sha256, limits=limits)
+            return verify_wheel(
+                data, filename=source.filename, sha256=sha256, limits=limits, is_lenient=self._is_lenient
+            )
         from remote_wheel.verify.tree import verify_module, verify_tree  # its libraries are for source trees alone
 
         if source.kind == "module":
@@ -424,7 +419,10 @@ class Archives:
             raise ContentChanged(url=without_secrets(url), recorded=kept.sha256, recorded_at=when, actual=sha256)
 
     def check_trust(self, url: str, stated: Mapping[str, str]) -> None:
-        """When frozen, refuse what nothing says the content of."""
+        """Refuse what nothing says the content of: when frozen; where hashes are required, unless one is stated."""
+        if self._settings.require_hashes and not is_strong(stated):
+            where = self._settings.origins.get("require_hashes", "")
+            raise RefusedByPolicy(what=f"{without_secrets(url)} without a hash", rule="require_hashes", where=where)
         if self._settings.frozen and not is_strong(stated) and not url.startswith("file:"):
             kept = self._kept(url)
             if not (kept and kept.sha256):
@@ -453,7 +451,7 @@ class Archives:
         body = json.dumps({"sha256": sha256, "commit": commit, "size_bytes": size_bytes}).encode()
         # How long the note counts is ours to say (freshness_s), so of the headers only the validators are kept.
         validators = {name: value for name, value in (headers or {}).items() if name in ("etag", "last-modified")}
-        self._store.write_answer("urls", url, body, validators, "")
+        self._store.write_answer("urls", url, body, validators, without_secrets(url))
         if not url.startswith("file:") and not is_commit(url.rpartition("@")[2]):
             self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)
 

@@ -1,7 +1,7 @@
 """The resolver's catalogue over real indexes: listings and metadata, cached, fetched in parallel, asked for early."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -9,9 +9,10 @@ from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.pages import Pages
-from remote_wheel.errors import InvalidMetadata, NotCached, ServerError
+from remote_wheel.errors import DigestMismatch, InvalidMetadata, NotCached, ServerError
 from remote_wheel.fetch.client import Client
-from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata, total_of
+from remote_wheel.fetch.port import ANEW
+from remote_wheel.fetch.ranges import IDENTITY, TAIL_BYTES, read_remote_metadata, size_of_tail
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.page import IndexFile
 from remote_wheel.settings import Settings
@@ -125,9 +126,12 @@ class IndexCatalog:
         if self._settings.offline and not file.url.startswith("file:"):
             way = f"remote-wheel prefetch '{release.project}=={release.version}'"
             raise NotCached(what=f"the metadata of {release}", way=way)
-        raw = self._fetch_metadata(file)
-        # However it was had: what is noted under a digest is what has that digest.
-        check_digests(raw, file.metadata_digests, subject=f"{file.filename}.metadata", stated_by="the index")
+        try:
+            raw = self._checked_metadata(file, {})
+        except DigestMismatch:
+            if not file.url.startswith("http"):
+                raise
+            raw = self._checked_metadata(file, ANEW)
         noted = _noted(raw, file.filename)
         self._store.write_note("metadata", _key_of(file), noted)
         return self._read_noted(release, file, noted)
@@ -140,12 +144,18 @@ class IndexCatalog:
         check_identity(metadata, release.project, release.version, subject=file.filename)
         return metadata
 
-    def _fetch_metadata(self, file: IndexFile) -> bytes:
+    def _checked_metadata(self, file: IndexFile, headers: Mapping[str, str]) -> bytes:
+        """Fetch METADATA: however it was had, what is noted under a digest is what has that digest."""
+        raw = self._fetch_metadata(file, headers)
+        check_digests(raw, file.metadata_digests, subject=f"{file.filename}.metadata", stated_by="the index")
+        return raw
+
+    def _fetch_metadata(self, file: IndexFile, headers: Mapping[str, str]) -> bytes:
         """Fetch METADATA the cheapest way the index offers: PEP 658 file, ranges of the wheel, the wheel."""
         limit = self._settings.limits.metadata_bytes
         if file.has_metadata:
             answer = self._client.fetch(
-                f"{file.url}.metadata", max_bytes=limit, is_held_by_hash=True, may_be_missing=True
+                f"{file.url}.metadata", max_bytes=limit, headers=headers, is_held_by_hash=True, may_be_missing=True
             )
             if answer.status == 200:
                 return answer.body
@@ -176,9 +186,14 @@ class IndexCatalog:
                 verified = self._archives.finish_wheel(incoming, sink, file.filename, file.url, file.digests, {})
                 return verified.read(f"{verified.dist_info}/METADATA")
             tail = bytes(incoming.contents())
-        size = total_of(answer.headers.get("content-range", ""), file.url)
+        size = size_of_tail(answer.headers.get("content-range", ""), len(tail))
+        if size is None:  # another part than the one asked for
+            return self._metadata_of_wheel(file)
         limit = self._settings.limits.metadata_bytes
-        return read_remote_metadata(self._client, file.url, size=size, tail=tail, max_bytes=limit)
+        try:
+            return read_remote_metadata(self._client, file.url, size=size, tail=tail, max_bytes=limit)
+        except (ServerError, InvalidMetadata):  # parts that do not fit together, or no longer come
+            return self._metadata_of_wheel(file)
 
     def _received(self, file: IndexFile) -> Callable[[int], None]:
         return lambda received: self._progress.downloading(file.filename, received, file.size_bytes)

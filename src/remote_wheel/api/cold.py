@@ -50,6 +50,13 @@ def abandon() -> None:
     discard_staged()
 
 
+def listen() -> "list[tuple[str, ...]]":
+    """Return a list that every audit event of this process is added to from now on."""
+    from remote_wheel.spec import audit
+
+    return audit.listen()
+
+
 def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
     """Have *request* (the fields of request.Request less `optimize`) carried out.
 
@@ -113,6 +120,9 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     except ValueError:
         reason = f"it ended with exit code {helper.returncode} and no answer"
         raise HelperFailed(reason=reason, output=output.decode("utf-8", "replace")) from None
+    from remote_wheel.spec.audit import replay
+
+    replay(answer["audit"])
     if "error" in answer:
         raise rebuild_error(answer["error"], answer["facts"])
     answer["blobs"], end = {}, end + 1

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from remote_wheel.errors import UsageError
+from remote_wheel.errors import RefusedByPolicy, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.settings import Settings
@@ -77,7 +77,21 @@ def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str])
     links = tuple(url for place in settings.find_links for url in _as_links(place, client))
     if settings.no_index:
         ordered, bound = [], {}
-    return Indexes(ordered=tuple(dict.fromkeys(ordered)), bound=bound, links=links)
+    indexes = Indexes(ordered=tuple(dict.fromkeys(ordered)), bound=bound, links=links)
+    _check_allowed(indexes, settings)
+    return indexes
+
+
+def _check_allowed(indexes: Indexes, settings: Settings) -> None:
+    """Refuse an index that is none of those that the user allowed; a place of find_links is one, too."""
+    if not settings.allowed_indexes:
+        return
+    allowed = [f"{_as_url(place).rstrip('/')}/" for place in settings.allowed_indexes]
+    places = (*(index.url for index in (*indexes.ordered, *indexes.bound.values())), *indexes.links)
+    for url in places:
+        if not any(f"{url.rstrip('/')}/".startswith(each) for each in allowed):
+            where = settings.origins.get("allowed_indexes", "")
+            raise RefusedByPolicy(what=f"the index {redact(url)}", rule="allowed_indexes", where=where)
 
 
 def _index(url: str, client: Client, name: str = "", environ: Mapping[str, str] | None = None) -> Index:

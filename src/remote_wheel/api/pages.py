@@ -9,10 +9,10 @@ from typing import NamedTuple
 from packaging.utils import NormalizedName
 
 from remote_wheel.api.indexes import Index, Indexes
-from remote_wheel.errors import NotCached, NotFound
+from remote_wheel.errors import InvalidIndexPage, NotCached, NotFound
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
-from remote_wheel.fetch.port import PAGES
+from remote_wheel.fetch.port import ANEW, PAGES
 from remote_wheel.index.candidates import NOTHING_LEFT_OUT, Filter, make_listing
 from remote_wheel.index.listing import Installed, Listing
 from remote_wheel.index.packing import FORMAT, pack_listing, unpack_listing
@@ -203,7 +203,7 @@ class Pages:
         if self._settings.offline:
             what = f"the index page of {project}" if project else redact(url)
             raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
-        headers = {"Accept": ACCEPT}
+        headers = {"Accept": ACCEPT, **(ANEW if is_damaged else {})}
         if known and known.etag:
             headers["If-None-Match"] = known.etag
         elif known and known.last_modified:
@@ -240,6 +240,12 @@ class Pages:
                 answer, body = again.answer, again.body
         if body is None:  # it was there, and is gone now
             return None, answer
+        try:
+            return _read_page(body, answer.content_type, answer.url, project, index, is_flat=is_flat), answer
+        except InvalidIndexPage:  # damaged on its way, maybe: it has no hash to tell
+            if self._settings.offline or not (again := self._keep(project, kept.url, is_damaged=True)):
+                raise
+        answer, body = again.answer, again.body or b""
         return _read_page(body, answer.content_type, answer.url, project, index, is_flat=is_flat), answer
 
     def _local_page(self, project: NormalizedName, url: str, index: str, *, is_flat: bool = False) -> Page | None:

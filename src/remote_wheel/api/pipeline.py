@@ -29,7 +29,8 @@ from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot, leases
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
-from remote_wheel.settings import merge_settings, pip_config_files
+from remote_wheel.settings import merge_settings, pip_config_files, read_config
+from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.requirement import parse_requirement
 from remote_wheel.spec.source import is_source, split_extras, without_secrets
@@ -93,7 +94,9 @@ class _Run:
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
         self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
-        settings = merge_settings(_merged(options, self._inputs.options), os.environ)
+        config = read_config(boot.config_files())
+        settings = merge_settings(_merged(options, self._inputs.options), os.environ, config)
+        parse_budget(settings.max_cache_size)  # what only the work behind an import uses, and nobody would hear of
         self.goes_offline = settings.goes_offline
         if self.goes_offline:  # whether there is a network shows at once
             limits = replace(settings.limits, retries=0, connect_timeout_s=_AUTO_CONNECT_S)
@@ -105,6 +108,8 @@ class _Run:
             is_offline=settings.offline,
             insecure_hosts=settings.allow_insecure,
             client_cert=settings.client_cert or os.environ.get("SSL_CLIENT_CERT", ""),
+            allowed_hosts=settings.allowed_hosts,
+            allowed_by=settings.origins.get("allowed_hosts", ""),
         )
         self._indexes = find_indexes(settings, self._client, os.environ)
         self._archives = Archives(self._settings, self._store, self._client)
@@ -162,6 +167,9 @@ class _Run:
             self._ahead = Ahead(self._work_ahead)
         recorder = self._make_recorder(self._request, self._planner, self._fetch)
         plan = self._plan()
+        for pin in plan.pins:  # what is in the store came from somewhere, too
+            if "://" in pin.url:
+                self._client.check_host(pin.url)
         made = recorder.record(plan, self._public(plan), fresh_until_s=self._fresh_until_s, files=self._watched)
         if self._ahead and made["is_lean"]:
             pins = [replace(pin, needs=(), wanted_by=(), rejected=()) for pin in plan.pins if not pin.installed_at]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 # What of a record's entry is about how it is kept, not about the distribution.
-_INSIDE: Final = frozenset(("archive", "data", "format", "image", "is_lean", "is_packed", "lock", "root", "wanted_by"))
+_INSIDE: Final = frozenset(
+    ("archive", "data", "format", "image", "is_lean", "is_packed", "lock", "problems", "root", "wanted_by")
+)
 
 
 class Plan(pure.Plan):
@@ -171,7 +173,8 @@ def inspect(
 ) -> dict[str, Any]:
     """Return what is in the distribution of a requirement or source, verified, without mounting or importing it.
 
-    Facts by name: name, version, filename, sha256, source, tops, namespaces, scripts, reasons (to unpack it), left_out.
+    Facts by name: name, version, filename, sha256, source, tops, namespaces, scripts, reasons (to unpack it), left_out,
+    ignored (what an installed environment would run at its start), protected (modules that have Python's names).
     """
     options["prefer_installed"] = False  # of what is installed there is no archive to look into
     plan = resolve(os.fspath(target), cache_dir=cache_dir, **options)

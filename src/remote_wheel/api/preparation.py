@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType
@@ -20,11 +21,12 @@ from remote_wheel.prepare.image import Compiled, compile_modules, compile_source
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.settings import Settings
 from remote_wheel.store.cache import Store, tree_lock
+from remote_wheel.store.files import LockIsHeld
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 3  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 4  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 _IN_MEMORY_IF_NOTHING_ELSE = "-memory-only"  # nothing is kept, and so nothing unpacked
@@ -132,9 +134,9 @@ class Preparation:
         codes = self._codes.setdefault(key, {})
         file = self._store.publish(path)
 
-        def unpack() -> None:
+        def unpack(may_wait: bool) -> None:
             if entry["is_packed"]:
-                self._store.unpack(key, unpackable(archive), archive.chunks)
+                self._store.unpack(key, unpackable(archive), archive.chunks, may_wait=may_wait)
 
         return Publisher(archive, codes, entry["choices"], optimize=self._optimize, file=file, unpack=unpack)
 
@@ -209,6 +211,9 @@ class Preparation:
             "scripts": dict(_scripts(verified)),
             "reasons": compiled.reasons,
             "left_out": verified.left_out,
+            "ignored": _ignored(verified),
+            "protected": table.protected,
+            "problems": verified.problems,
         }
         self._store.write_facts(path, facts)
         return facts
@@ -228,7 +233,7 @@ class Publisher:
         *,
         optimize: int,
         file: BinaryIO | None,
-        unpack: Callable[[], None],
+        unpack: Callable[[bool], None],
     ) -> None:
         self._archive, self._codes, self._optimize, self._file = archive, codes, optimize, file
         self._unpack, self._is_unpacked = unpack, False
@@ -247,11 +252,12 @@ class Publisher:
                 self._file.write(make_entry(name, marshal.dumps(code)))
         return code
 
-    def unpack(self) -> None:
-        """Make the tree, if it is one that is to be unpacked, once."""
+    def unpack(self, *, may_wait: bool) -> None:
+        """Make the tree, if it is one that is to be unpacked, once; if it may not wait, not while another does so."""
         if not self._is_unpacked:
-            self._is_unpacked = True
-            self._unpack()
+            with suppress(LockIsHeld):
+                self._unpack(may_wait)
+                self._is_unpacked = True
 
     def compile_rest(self) -> None:
         """Compile all that is left."""
@@ -290,6 +296,13 @@ def _override(compiled: Compiled, choice: str) -> Compiled:
             project=compiled.verified.filename, reason=f"native code is loaded from a file: {compiled.native}"
         )
     return compiled
+
+
+def _ignored(verified: Verified) -> tuple[str, ...]:
+    """Return the files that an installed environment would run at the start of each interpreter, and a mount never."""
+    at_start = ("sitecustomize.py", "usercustomize.py")
+    names = (name for name in verified.files if "/" not in name)
+    return tuple(sorted(name for name in names if name.endswith((".pth", ".start")) or name in at_start))
 
 
 def _scripts(verified: Verified) -> Iterator[tuple[str, str]]:

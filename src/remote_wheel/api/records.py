@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 from packaging.utils import NormalizedName
@@ -16,6 +17,7 @@ from remote_wheel.api.planning import Planner
 from remote_wheel.api.preparation import Preparation, Publisher
 from remote_wheel.api.request import Request
 from remote_wheel.mounts import boot
+from remote_wheel.prepare.ownership import settle
 from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
 from remote_wheel.settings import Settings
 from remote_wheel.spec.source import Source, redact
@@ -23,6 +25,7 @@ from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
 _LEAN_S: Final = 60.0
+_LENIENT: Final = "-names"  # nothing that was made of what RECORD may be wrong about is found by who wants it right
 
 
 class Recorder:
@@ -46,7 +49,8 @@ class Recorder:
             rebuild=request.rebuild,
             may_be_lean=request.may_be_lean,
         )
-        self._threads = settings.limits.parallel_requests
+        self._threads, self._allow_shadow = settings.limits.parallel_requests, settings.allow_shadow
+        self._is_lenient = settings.verify == "names"
         self._planner, self._fetch = planner, fetch
 
     def record(self, plan: Plan, shown: Plan, *, fresh_until_s: float, files: Sequence[str]) -> dict[str, Any]:
@@ -54,6 +58,8 @@ class Recorder:
         wanted = [pin for pin in plan.pins if not pin.installed_at]
         with ThreadPoolExecutor(self._threads) as pool:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
+        odd = tuple(settle(list(entries.values()), self._allow_shadow))
+        shown = replace(shown, notes=(*shown.notes, *odd))
         watched = [path for entry in entries.values() for path in _paths_of(entry)]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
         watched += files
@@ -75,6 +81,7 @@ class Recorder:
     def finish(self, record: Mapping[str, Any], fresh_until_s: float) -> dict[str, Any]:
         """Make the lean images of *record* whole and return the record that has these."""
         mounts = [self._preparation.finish(entry) for entry in record["mounts"]]
+        tuple(settle(mounts, self._allow_shadow))  # what is odd about them was told before
         lean = {path for entry in record["mounts"] for path in _paths_of(entry)}
         files = boot.tokens_of([path for entry in mounts for path in _paths_of(entry)])
         files += [(path, token) for path, token in record["files"] if path not in lean]
@@ -104,7 +111,7 @@ class Recorder:
             str(metadata.version) if metadata else pin.version,
             sha256=verified.sha256 if verified else pin.digests.get("sha256"),
             planned_metadata=self._planner.planned_metadata.get(pin.url),
-            variant=_variant(acquired.source) if acquired else "",
+            variant=(_variant(acquired.source) if acquired else "") + _LENIENT * self._is_lenient,
             verified=lambda: verified or self._fetch(pin),
         )
         source = redact(pin.source) if "://" in pin.source else pin.source

@@ -14,7 +14,7 @@ from remote_wheel.errors import StoreError
 from remote_wheel.mounts import boot, leases
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.settings import Settings
-from remote_wheel.spec.amounts import parse_age, parse_size, shown_age, shown_size
+from remote_wheel.spec.amounts import parse_age, parse_budget, parse_size, shown_age, shown_size
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import StoredFile, failure
 
@@ -199,10 +199,8 @@ class Upkeep:
 
     def keep_to_budget(self, settings: Settings) -> None:
         """Prune down to the budget, at most once a day."""
-        if not settings.max_cache_size or settings.max_cache_size.lower() in ("none", "0"):
-            return
-        budget, now_s = parse_size(settings.max_cache_size), time.time()
-        if self._store.last_pruned_s() + _BETWEEN_CHECKS_S > now_s:
+        budget, now_s = parse_budget(settings.max_cache_size), time.time()
+        if budget is None or self._store.last_pruned_s() + _BETWEEN_CHECKS_S > now_s:
             return
         self._store.note_pruned()
         if self.survey().size_bytes > budget:
@@ -252,7 +250,8 @@ class Upkeep:
         return file.size_bytes
 
     def _is_record_whole(self, path: Path) -> bool:
-        return boot.load_record(self._files.read(path) or b"") is not None
+        data = self._files.read(path) or b""
+        return boot.is_of_another_form(data) or boot.load_record(data) is not None
 
     def _damages_of_image(self, path: Path) -> Iterator[Damage]:
         if path.suffix == ".facts" and self._facts(path) is None:

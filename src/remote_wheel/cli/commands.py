@@ -275,6 +275,7 @@ def _facts(facts: dict[str, Any]) -> tuple[str, dict[str, str]]:
         "modules": ", ".join((*facts["tops"], *facts["namespaces"])),
         "scripts": ", ".join(f"{name} = {target}" for name, target in sorted(facts["scripts"].items())),
         "left out": ", ".join(facts["left_out"]),
+        "ignored": ", ".join(facts["ignored"]),
         "imported": where,
     }
     return f"{facts['name'] or facts['filename']} {facts['version']}".rstrip(), rows

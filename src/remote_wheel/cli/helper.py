@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from remote_wheel.api.cold import MARK, abandon, carry_out, collect_rarely
+from remote_wheel.api.cold import MARK, abandon, carry_out, collect_rarely, listen
 from remote_wheel.cli.output import flush, make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
@@ -13,6 +13,7 @@ from remote_wheel.errors import RemoteWheelError
 def serve() -> NoReturn:
     """Carry out the request on stdin and end; errors go back as name and facts."""
     collect_rarely()
+    events = listen()
     answer = take_stdout()
     result: dict[str, Any]
     try:
@@ -26,6 +27,7 @@ def serve() -> NoReturn:
         abandon()
         os._exit(130)
     blobs: dict[str, Any] = result.pop("blobs", {})
+    result["audit"] = list(events)
     result["sizes"] = {name: len(blob) for name, blob in blobs.items()}
     with answer:
         answer.write(MARK + json.dumps(result).encode() + b"\n")

@@ -49,6 +49,7 @@ from remote_wheel.errors.verification import (
     MovedTag,
     NotTrusted,
     RecordMismatch,
+    RefusedByPolicy,
     UnsafeArchive,
     VerificationError,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "OnlySdists",
     "ProjectNotFound",
     "RecordMismatch",
+    "RefusedByPolicy",
     "RemoteWheelError",
     "ResolutionError",
     "ResolutionLimit",

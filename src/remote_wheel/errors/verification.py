@@ -52,6 +52,21 @@ class NotTrusted(VerificationError):
         return f"frozen, and nothing is known of {self.url}"
 
 
+class RefusedByPolicy(VerificationError):
+    """Raised for what a setting rules out: `rule` is the option, `where` says where it was set."""
+
+    what: str
+    rule: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is refused: {self.rule} is set by {self.where}"
+
+    @property
+    def hint(self) -> str:
+        return f"If it is to be, change {self.rule} there."
+
+
 class MovedTag(VerificationError):
     """Raised when a tag is another commit now than the lock says. Not raised for a branch, which is meant to move."""
 

@@ -45,6 +45,33 @@ def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
     return os.path.abspath(folder)
 
 
+def config_files() -> "list[str]":
+    """Return the settings files that count, weakest first: the user's, then the project's.
+
+    REMOTE_WHEEL_CONFIG_FILE names one instead of both (an empty one: none). The project's is the nearest pyproject.toml
+    of the working folder or one above it.
+    """
+    named = os.environ.get("REMOTE_WHEEL_CONFIG_FILE")
+    if named is not None:
+        return [named] if named else []
+    if sys.platform == "win32":
+        folder = os.environ.get("APPDATA") or os.path.join(os.path.expanduser("~"), "AppData", "Roaming")
+    else:
+        folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    own = os.path.join(folder, "remote_wheel", "config.toml")
+    found = [own] if os.path.isfile(own) else []
+    try:
+        above, place = "", os.getcwd()
+    except OSError:  # it was deleted
+        return found
+    while place != above:
+        project = os.path.join(place, "pyproject.toml")
+        if os.path.isfile(project):
+            return [*found, project]
+        place, above = os.path.dirname(place), place
+    return found
+
+
 def is_on(option: str, options: "Mapping[str, Any]") -> bool:
     """Whether a boolean option is given, as an argument or by its environment variable."""
     given = options.get(option)
@@ -94,7 +121,10 @@ def record_key(
     interpreter = (sys.implementation.cache_tag, sys.hexversion, sys.platform, machine[0], machine[4], libc)
     flags = (sys.flags.optimize, sys.prefix, list(path))
     parts = (_MAGIC, cache, action, list(subjects), given, named, interpreter, flags, sorted(preferred))
-    data = repr((*parts, _folder_that_matters(action, subjects, given, named))).encode("utf-8", "surrogateescape")
+    files = [(path, file_token(path)) for path in config_files()]
+    data = repr((*parts, files, _folder_that_matters(action, subjects, given, named))).encode(
+        "utf-8", "surrogateescape"
+    )
     return "".join(_imp.source_hash(key, data).hex() for key in _KEYS)
 
 
@@ -167,6 +197,11 @@ def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
         return None
     record: dict[str, Any] = marshal.loads(view[8:])  # noqa: S302  # our own private file, or our helper's answer
     return record
+
+
+def is_of_another_form(data: bytes) -> bool:
+    """Whether *data* looks like the record of another version of this library."""
+    return data[:3] == _MAGIC[:3] and data[3:4].isdigit() and data[:4] != _MAGIC
 
 
 def file_token(path: str) -> "tuple[int, ...] | None":

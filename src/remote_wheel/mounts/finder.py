@@ -96,6 +96,7 @@ class ImageLoader(SourceFileLoader):
 
     def exec_module(self, module: "ModuleType") -> None:
         """Execute the module; what looks up source lines by file name alone is told where they are."""
+        sys.audit("remote_wheel.import", module.__name__, self.path, self.root.facts["sha256"])
         lines = sys.modules.get("linecache")
         if lines is not None and not self.root.is_unpacked:
             lines.lazycache(self.path, module.__dict__)
@@ -280,7 +281,7 @@ class MountFinder:
         if entry is None:
             return self._find_namespace(fullname, path, [root])
         if path is None:
-            if not self._is_first(fullname):
+            if fullname not in root.facts.get("shadows", ()) and not self._is_first(fullname):
                 return None
             spec = make_spec(fullname, root, entry)
             if top in self.namespaces and spec.submodule_search_locations is not None:

@@ -57,6 +57,8 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
         at = _first_place()
         _roots.update((root.path, root) for root in new)
         sys.path[at:at] = [root.path for root in new]
+        for root in new:
+            sys.audit("remote_wheel.mount", root.facts["name"], root.facts["version"], root.path, root.facts["sha256"])
         for root in reversed(new):  # the first of a record wins where two have the same name
             for top in root.tops:
                 _finder.tops[top] = root

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
-_THREADS = 4
+_THREADS = 2  # more of them wait for each other
 _PIECE_BYTES = 1024 * 1024
 _DONT_NEED: "int | None" = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 _STORED = 0  # the zip format's method; the other one is deflated
@@ -149,6 +149,14 @@ def _contents(root: "Root", archive: mmap.mmap, path: str, entry: "tuple[int, ..
         yield data
         return
     at, packed, crc, size, method, _is_executable = entry
+    if max(size, packed) <= _PIECE_BYTES:  # as nearly all are
+        whole = archive[at : at + packed]
+        if method != _STORED:
+            whole = zlib.decompressobj(-zlib.MAX_WBITS).decompress(whole, size + 1)
+        if (len(whole), zlib.crc32(whole)) != (size, crc):
+            raise ValueError(f"{path} is damaged")
+        yield whole
+        return
     count = actual = 0
     raw = _pieces(archive, at, packed)
     for chunk in raw if method == _STORED else _inflate(raw):

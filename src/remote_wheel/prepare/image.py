@@ -59,11 +59,12 @@ def compile_modules(
     if entry_points in verified.files:
         scan.add_entry_points(verified.read(entry_points).decode("utf-8", "replace"))
     names = [name for kind, name in table.modules.values() if kind in (MODULE, PACKAGE)]
-    sources: Iterable[tuple[str, bytes]] = ((name, verified.read(name)) for name in names)
     if is_lean:  # one reason will do, and the least code that has one is found soonest
-        telling = [(name, source) for name, source in sources if may_tell(source)] if not scan.is_decided else []
-        sources = sorted(telling, key=lambda each: len(each[1]))
-    for path, source in sources:
+        names = [] if scan.is_decided else sorted(names, key=verified.size_of)
+    for path in names:
+        source = verified.read(path)
+        if is_lean and not may_tell(source):
+            continue
         code = known.get(path) or compile_source(source, path, optimize)
         if code:
             codes[path] = code

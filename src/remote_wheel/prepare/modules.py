@@ -26,6 +26,11 @@ class ModuleTable:
         return tuple(sorted(key for key in self.modules if "/" not in key and key not in _PROTECTED))
 
     @property
+    def protected(self) -> tuple[str, ...]:
+        """Top-level modules and packages that have protected names, and are no part of `tops` for that."""
+        return tuple(sorted(key for key in self.modules if key in _PROTECTED))
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
         """Top-level folders without ``__init__`` that hold modules (PEP 420)."""
         found = {key.partition("/")[0] for key in self.modules if "/" in key}

@@ -44,17 +44,18 @@ def solve(
     """
     asked = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
     try:
-        return _solve(asked, Provider(catalog, target, policy, is_out_of_time), max_rounds)
+        return solve_once(asked, Provider(catalog, target, policy, is_out_of_time), max_rounds)
     except Unsatisfiable:  # proven, but the proof lacks what was passed over: once more, every clause told
         try:
-            return _solve(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
+            return solve_once(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
         except (ResolutionLimit, NotCached, FetchError) as limit:
             note = "the whole reason takes too long to tell"
             texts = tuple(shown(requirement) for requirement in asked)
             raise Unsatisfiable(requirements=texts, reasons=(), notes=(note,)) from limit
 
 
-def _solve(asked: Sequence[Requirement], provider: Provider, max_rounds: int) -> Plan:
+def solve_once(asked: Sequence[Requirement], provider: Provider, max_rounds: int) -> Plan:
+    """Find the plan for requirements that apply; where *provider* prunes, the reason why there is none is not whole."""
     wanted = [each for requirement in asked for each in provider.wanted_of(requirement)]
     clauses = provider.register_roots(wanted)
     for node, releases, requirement in clauses:

@@ -21,6 +21,17 @@ def parse_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
 
 
+def parse_budget(text: str) -> int | None:
+    """Return the bytes that the cache may have, None for as many as it takes (``none``, ``0``). Raises UsageError."""
+    if text.strip().lower() in ("none", "0", ""):
+        return None
+    try:
+        return parse_size(text)
+    except UsageError as error:
+        way = "REMOTE_WHEEL_MAX_CACHE_SIZE is a size, as in 500MB, 2GB or 1GiB, or none."
+        raise UsageError(message=f"max_cache_size={text!r} is no size", way_out=way) from error
+
+
 def parse_age(text: str) -> float:
     """Return the seconds that *text* is: ``30d``, ``12h``, ``90m``. Raises UsageError."""
     if not (found := _AGE.fullmatch(text.strip())):

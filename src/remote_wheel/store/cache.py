@@ -149,13 +149,16 @@ class Store:
             yield new.file
             new.keep_as = path.name
 
-    def unpack(self, key: str, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Path:
+    def unpack(
+        self, key: str, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]], *, may_wait: bool = True
+    ) -> Path:
         """Write *files* (path → whether executable), made of *chunks*, into a folder of their own and return it.
 
-        A whole one that is there is kept, another replaced. Paths are a verified archive's, so below it.
+        A whole one that is there is kept, another replaced. Paths are a verified archive's, so below it. Raises
+        LockIsHeld where somebody else does so just now, and the caller *may* not *wait*.
         """
         tree = self.tree_path(key)
-        with self.lock(tree_lock(key)):  # interpreters that make images of their own share the tree
+        with self.lock(tree_lock(key), may_wait=may_wait):  # interpreters that make images of their own share the tree
             if self.is_tree_whole(key):
                 self.files.sync_tree(tree)  # who mounted it first did not wait for that
             else:
@@ -293,10 +296,13 @@ class Store:
         """Return the file that the lock on making *name* is."""
         return self._root / "locks" / f"{_key(name)}.lock"
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
-        """Return the context of the lock on making *name*, between processes and threads; waits for who has it."""
+    def lock(self, name: str, *, may_wait: bool = True) -> AbstractContextManager[None]:
+        """Return the context of the lock on making *name*, between processes and threads; waits for who has it.
+
+        If it may not, it raises LockIsHeld.
+        """
         self._check_is_there()
-        return self.files.lock(self.lock_path(name))
+        return self.files.lock(self.lock_path(name), may_wait=may_wait)
 
 
 def _parse_head(line: bytes) -> StoredAnswer | None:

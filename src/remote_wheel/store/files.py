@@ -191,9 +191,16 @@ class Disk:
         with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
             path.unlink(missing_ok=True)  # who waits for it notices, and makes it anew
 
-    def lock(self, path: Path) -> AbstractContextManager[None]:
-        """Return the context of the lock that the file at *path* is, between processes and threads; it waits."""
-        return _locked(path)
+    def lock(self, path: Path, *, may_wait: bool = True) -> AbstractContextManager[None]:
+        """Return the context of the lock that the file at *path* is, between processes and threads.
+
+        It waits or, if it may not, raises LockIsHeld.
+        """
+        return _locked(path, may_wait=may_wait)
+
+
+class LockIsHeld(Exception):
+    """Raised where a lock is somebody else's, to who may not wait for it."""
 
 
 class StoredFile(NamedTuple):
@@ -228,14 +235,16 @@ def discard_staged() -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, *, may_wait: bool) -> Iterator[None]:
     import filelock  # not needed where nothing is made
 
-    lock = filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S)
+    lock = filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S, timeout=-1 if may_wait else 0)
     try:
         with contextlib.suppress(FileNotFoundError):
             check_ours(path, path.lstat(), is_file=True)
         lock.acquire()
+    except filelock.Timeout as error:
+        raise LockIsHeld from error
     except NotImplementedError as error:
         raise StoreError(path=str(path), reason=str(error)) from error
     except OSError as error:

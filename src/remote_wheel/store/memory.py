@@ -84,7 +84,7 @@ class Memory(Disk):
         self.files.pop(str(path), None)
         self._gone.add(str(path))
 
-    def lock(self, path: Path) -> AbstractContextManager[None]:
+    def lock(self, path: Path, *, may_wait: bool = True) -> AbstractContextManager[None]:
         """Hold the lock between threads; other processes are none of its business."""
         return self._locked(path)
 

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from remote_wheel.errors import UnsafeArchive
 from remote_wheel.settings import Limits
@@ -28,6 +28,7 @@ _EXTRA: Final = struct.Struct("<2H")
 _DEFLATE_LEVEL, _DESCRIPTOR, _UTF8 = 0b110, 0b1000, 0x800
 _UNICODE_EXTRAS: Final = (0x7075, 0x6375)  # a second name beside the name: two readers, two files
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+_NO_EXTRA: Final[dict[int, memoryview]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Archive:
     """
 
     def __init__(self, data: bytes | memoryview, *, subject: str, limits: Limits, may_link: bool = False) -> None:
-        self._data, self._may_link = memoryview(data), may_link
+        self._data, self._size, self._may_link = memoryview(data), len(data), may_link
         self.comment = ""
+        self.kept: dict[str, bytes] = {}  # contents that were read and checked, and will be wanted once more
         self._subject = subject
         self._limits = limits
         count, start, end = self._read_end()
@@ -89,7 +91,16 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """Return the contents of member *name*, inflated within its stated size and checked against its CRC."""
-        return b"".join(self.chunks(name))
+        if kept := self.kept.pop(name, None):
+            return kept
+        member = self.members[name]
+        if member.size_bytes > PIECE_BYTES:
+            return b"".join(self.chunks(name))
+        at = member.data_offset
+        packed = self._data[at : at + member.packed_bytes]
+        data = bytes(packed) if member.method == STORED else self._inflate_at_once(member, packed)
+        self._check_contents(member, len(data), zlib.crc32(data))
+        return data
 
     def chunks(self, name: str) -> Iterator[bytes | memoryview]:
         """Yield the contents of member *name* piece by piece, checked as `read` does: all hold once the last has come.
@@ -97,15 +108,31 @@ class Archive:
         Raises UnsafeArchive.
         """
         member = self.members[name]
+        if member.size_bytes <= PIECE_BYTES:
+            yield self.read(name)
+            return
         packed = pieces(self._data, member.data_offset, member.data_offset + member.packed_bytes)
         count = crc = 0
         for chunk in packed if member.method == STORED else self._inflate(member, packed):
             count, crc = count + len(chunk), zlib.crc32(chunk, crc)
             yield chunk
+        self._check_contents(member, count, crc)
+
+    def _check_contents(self, member: Member, count: int, crc: int) -> None:
         if count != member.size_bytes:
-            self._refuse(name, f"it inflates to {count} bytes where {member.size_bytes} are stated")
+            self._refuse(member.name, f"it inflates to {count} bytes where {member.size_bytes} are stated")
         if crc != member.crc:
-            self._refuse(name, "its data does not have the CRC stated")
+            self._refuse(member.name, "its data does not have the CRC stated")
+
+    def _inflate_at_once(self, member: Member, packed: memoryview) -> bytes:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflater.decompress(packed, member.size_bytes + 1)  # one byte more than there may be tells of more
+        except zlib.error as error:
+            self._refuse(member.name, f"its data can't be inflated ({error})")
+        if not inflater.eof or inflater.unconsumed_tail or inflater.unused_data:
+            self._refuse(member.name, "its data does not end where its size says")
+        return data
 
     def _inflate(self, member: Member, packed: Iterable[memoryview]) -> Iterator[bytes]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -129,15 +156,16 @@ class Archive:
     def _refuse(self, member: str, rule: str) -> NoReturn:
         raise UnsafeArchive(subject=self._subject, member=member, rule=rule)
 
-    def _unpack(self, layout: struct.Struct, offset: int, what: str) -> tuple[int, ...]:
-        if offset < 0 or offset + layout.size > len(self._data):
+    def _unpack(self, layout: struct.Struct, offset: int, what: str) -> tuple[Any, ...]:
+        """Return the record at *offset*: its signature (bytes), then its numbers."""
+        if offset < 0 or offset + layout.size > self._size:
             self._refuse("", f"it ends inside {what}")
-        return layout.unpack_from(self._data, offset)[1:]
+        return layout.unpack_from(self._data, offset)
 
     def _read_end(self) -> tuple[int, int, int]:
         """Return (number of members, where the central directory starts, where it ends)."""
         at = self._find_end()
-        disk, cd_disk, here, total, size, start, _comment = self._unpack(_END, at, "its end record")
+        _, disk, cd_disk, here, total, size, start, _comment = self._unpack(_END, at, "its end record")
         if disk or cd_disk or here != total:
             self._refuse("", "it is split over several disks")
         end = at
@@ -169,13 +197,13 @@ class Archive:
         return size - len(tail) + found
 
     def _read_end64(self, at: int, narrow: tuple[int, int, int]) -> tuple[int, int, int, int]:
-        disk, offset, disks = self._unpack(_LOCATOR64, at - _LOCATOR64.size, "its Zip64 locator")
+        _, disk, offset, disks = self._unpack(_LOCATOR64, at - _LOCATOR64.size, "its Zip64 locator")
         if disk or disks != 1 or offset + _END64.size != at - _LOCATOR64.size:
             self._refuse("", "its Zip64 locator does not point right before itself")
         if bytes(self._data[offset : offset + 4]) != b"PK\x06\x06":
             self._refuse("", "its Zip64 locator does not point to a Zip64 end record")
         fields = self._unpack(_END64, offset, "its Zip64 end record")
-        length, _made, _needed, disk, cd_disk, here, total, size, start = fields
+        _, length, _made, _needed, disk, cd_disk, here, total, size, start = fields
         if length != _END64.size - 12 or disk or cd_disk or here != total:
             self._refuse("", "its Zip64 end record is not the plain one")
         for stated, wide, most in zip(narrow, (total, size, start), (_MAX16, _MAX32, _MAX32), strict=True):
@@ -186,7 +214,7 @@ class Archive:
     def _read_directory(self, count: int, start: int, end: int) -> Iterator[tuple[Member, int]]:
         at, inflated = start, 0
         for _ in range(count):
-            if bytes(self._data[at : at + 4]) != b"PK\x01\x02":
+            if at + _CENTRAL.size > end:
                 self._refuse("", "its central directory holds fewer members than stated")
             entry, flags, at = self._read_entry(at)
             inflated += entry.size_bytes
@@ -197,7 +225,9 @@ class Archive:
             self._refuse("", "its central directory holds more than stated")
 
     def _read_entry(self, at: int) -> tuple[Member, int, int]:
-        fields = self._unpack(_CENTRAL, at, "its central directory")
+        signature, *fields = self._unpack(_CENTRAL, at, "its central directory")
+        if signature != b"PK\x01\x02":
+            self._refuse("", "its central directory holds fewer members than stated")
         _made, _needed, flags, method, _time, _date, crc, packed, size = fields[:9]
         name_len, extra_len, comment_len, disk, _internal, external, header = fields[9:]
         name_at = at + _CENTRAL.size
@@ -205,10 +235,11 @@ class Archive:
         if following > len(self._data):
             self._refuse("", "it ends inside its central directory")
         name = self._decode_name(bytes(self._data[name_at : name_at + name_len]), flags)
-        extra = self._read_extra(name, name_at + name_len, extra_len)
-        size, packed, header, disk = self._widen(
-            name, extra, ((size, _MAX32), (packed, _MAX32), (header, _MAX32), (disk, _MAX16))
-        )
+        extra = self._read_extra(name, name_at + name_len, extra_len) if extra_len else _NO_EXTRA
+        if 1 in extra or _MAX32 in (size, packed, header) or disk == _MAX16:
+            size, packed, header, disk = self._widen(
+                name, extra, ((size, _MAX32), (packed, _MAX32), (header, _MAX32), (disk, _MAX16))
+            )
         member = Member(name, method, crc, packed, size, header, 0, external >> 16)
         self._check_member(member, flags, has_comment=bool(comment_len), disk=disk)
         return member, flags, following
@@ -290,17 +321,17 @@ class Archive:
         at, name = entry.header_offset, entry.name
         if at != expected:
             self._refuse(name, "there are bytes before it that belong to no member, or it overlaps another")
-        if bytes(self._data[at : at + 4]) != b"PK\x03\x04":
-            self._refuse(name, "it has no local header")
         fields = self._unpack(_LOCAL, at, "a local header")
-        _needed, local_flags, method, _time, _date, crc, packed, size, name_len, extra_len = fields
+        signature, _needed, local_flags, method, _time, _date, crc, packed, size, name_len, extra_len = fields
+        if signature != b"PK\x03\x04":
+            self._refuse(name, "it has no local header")
         name_at = at + _LOCAL.size
         if name_at + name_len + extra_len > len(self._data):
             self._refuse(name, "it ends inside its local header")
         raw_name = bytes(self._data[name_at : name_at + name_len])
         if raw_name != name.encode() or (local_flags, method) != (flags, entry.method):
             self._refuse(name, "its local header and the central directory differ")
-        extra = self._read_extra(name, name_at + name_len, extra_len)
+        extra = self._read_extra(name, name_at + name_len, extra_len) if extra_len else _NO_EXTRA
         size, packed = self._widen(name, extra, ((size, _MAX32), (packed, _MAX32))) if 1 in extra else (size, packed)
         stated = (crc, packed, size)
         known = (entry.crc, entry.packed_bytes, entry.size_bytes)

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from remote_wheel.errors import InvalidSource, UnsafeArchive
 from remote_wheel.settings import Limits
+from remote_wheel.spec.audit import audit
 from remote_wheel.spec.backends import SourceTree
 from remote_wheel.spec.metadata import parse_metadata
 from remote_wheel.spec.project import describe
@@ -46,6 +47,7 @@ def verify_tree(
     the project would hold is importable; *version_hint* is its version where it takes that from the tag it is at.
     Raises VerificationError, InvalidMetadata, MustBeBuilt, or InvalidSource where nothing can be imported.
     """
+    audit("verify", filename, sha256)
     archive = (
         TarArchive(data, subject=filename, limits=limits)
         if is_tar
@@ -91,6 +93,7 @@ def verify_tree(
 
 def verify_module(data: bytes, *, filename: str, sha256: str) -> Verified:
     """Take a single ``.py`` file as a distribution of one module; raise InvalidSource for an impossible name."""
+    audit("verify", filename, sha256)
     if not filename.removesuffix(".py").isidentifier():
         raise InvalidSource(source=filename, reason="its name without .py is no Python identifier")
     return Verified(sha256=sha256, filename=filename, archive=None, files={filename: data})

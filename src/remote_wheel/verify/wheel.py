@@ -15,13 +15,16 @@ from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidWheel, RecordMismatch
 from remote_wheel.settings import Limits
+from remote_wheel.spec.audit import audit
 from remote_wheel.spec.digest import STRONG, check_digests
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.tar import TarArchive
 
-_MUCH_BYTES: Final = 8 * 1024 * 1024
+_MUCH_BYTES: Final = 256 * 1024  # of a member: below that, threads wait for each other more than they save
 _HASHERS: Final = 4
+_KEPT_BYTES: Final = 24 * 1024 * 1024  # of sources that were read to be hashed and will be read to be looked through
+_RECORD_BYTES: Final = 128 * 1024 * 1024  # Limits.members lines of 600 characters
 # PEP 427: RECORD can't hold its own hash, and the signature files are made after it.
 _UNRECORDED: Final = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
@@ -44,6 +47,7 @@ class Verified:
     left_out: tuple[str, ...] = ()
     tags: frozenset[Tag] = field(default_factory=frozenset)
     content_sha256: str = ""
+    problems: tuple[tuple[str, str], ...] = ()  # of its RECORD, if the caller was lenient: (file, what)
 
     def read(self, path: str) -> bytes:
         """Return the contents of the file at *path* below the import root."""
@@ -86,23 +90,28 @@ def verify_wheel(
     limits: Limits,
     metadata_digests: Mapping[str, str] | None = None,
     was_verified: bool = False,
+    is_lenient: bool = False,
 ) -> Verified:
     """Check every rule on the wheel *data* and return it as Verified.
 
     *sha256* is the digest of *data*, computed (and compared with what was stated) by the caller as it received it.
     *metadata_digests* are what the index said of the METADATA file (PEP 658). If bytes of that digest *were verified*
-    before, members are not hashed once more. Raises VerificationError or InvalidMetadata.
+    before, members are not hashed once more. If the caller *is lenient*, what RECORD is wrong about is told, and no
+    reason to refuse the wheel. Raises VerificationError or InvalidMetadata.
     """
+    audit("verify", filename, sha256)
     name, version, tags = parse_filename(filename)
     archive = Archive(data, subject=filename, limits=limits)
     dist_info = _find_dist_info(archive, filename, name, version)
-    _check_wheel_file(_read_required(archive, f"{dist_info}/WHEEL", filename), filename)
-    raw_metadata = _read_required(archive, f"{dist_info}/METADATA", filename)
+    _check_wheel_file(_read_required(archive, f"{dist_info}/WHEEL", filename, limits.metadata_bytes), filename)
+    raw_metadata = _read_required(archive, f"{dist_info}/METADATA", filename, limits.metadata_bytes)
     if metadata_digests:
         check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
     metadata = parse_metadata(raw_metadata, subject=filename)
     check_identity(metadata, name, version, subject=filename)
-    record = _check_record(archive, dist_info, filename, was_verified=was_verified)
+    record, problems = _check_record(archive, dist_info, filename, was_verified=was_verified)
+    if problems and not is_lenient:
+        raise RecordMismatch(subject=filename, problems=problems)
     files, left_out = _layout(archive, dist_info, filename)
     if left_out or any(path != member for path, member in files.items()):
         files[f"{dist_info}/RECORD"] = _record_of_root(record, files)
@@ -115,6 +124,7 @@ def verify_wheel(
         metadata=metadata,
         left_out=left_out,
         tags=tags,
+        problems=problems,
     )
 
 
@@ -146,9 +156,11 @@ def _find_dist_info(archive: Archive, filename: str, name: NormalizedName, versi
     return found[0]
 
 
-def _read_required(archive: Archive, member: str, filename: str) -> bytes:
+def _read_required(archive: Archive, member: str, filename: str, most_bytes: int) -> bytes:
     if member not in archive.members:
         raise InvalidWheel(subject=filename, reason=f"it has no {member}")
+    if archive.members[member].size_bytes > most_bytes:
+        raise InvalidWheel(subject=filename, reason=f"its {member} is larger than {most_bytes} bytes")
     return archive.read(member)
 
 
@@ -161,11 +173,14 @@ def _check_wheel_file(raw: bytes, filename: str) -> None:
         raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
 
 
-def _check_record(archive: Archive, dist_info: str, filename: str, *, was_verified: bool) -> dict[str, tuple[str, str]]:
-    """Compare RECORD and members both ways and return its rows; raise RecordMismatch with every problem found."""
+def _check_record(
+    archive: Archive, dist_info: str, filename: str, *, was_verified: bool
+) -> tuple[dict[str, tuple[str, str]], tuple[tuple[str, str], ...]]:
+    """Compare RECORD and members both ways; return its rows, and every problem found."""
     problems: list[tuple[str, str]] = []
     rows: dict[str, tuple[str, str]] = {}
-    for path, digest, size in _record_rows(_read_required(archive, f"{dist_info}/RECORD", filename), filename):
+    raw = _read_required(archive, f"{dist_info}/RECORD", filename, _RECORD_BYTES)
+    for path, digest, size in _record_rows(raw, filename):
         if path in rows:
             problems.append((path, "listed twice"))
         rows[path] = (digest, size)
@@ -174,20 +189,22 @@ def _check_record(archive: Archive, dist_info: str, filename: str, *, was_verifi
     problems += [(name, "not listed in RECORD") for name in names if name not in rows]
     if not was_verified:
         listed = [name for name in names if name in rows]
-        faults = _map(archive, lambda name: _record_fault(archive, name, *rows[name]), listed)
+        sources = sum(archive.members[name].size_bytes for name in listed if name.endswith(".py"))
+        most = _KEPT_BYTES if sources <= _KEPT_BYTES else 0
+        faults = _map(archive, lambda name: _record_fault(archive, name, *rows[name], most), listed)
         problems += [(name, fault) for name, fault in zip(listed, faults, strict=True) if fault]
     problems += [(path, "listed but missing") for path in rows if path not in archive.members]
-    if problems:
-        raise RecordMismatch(subject=filename, problems=tuple(sorted(problems)))
-    return rows
+    return rows, tuple(sorted(problems))
 
 
 def _map(archive: Archive, check: Callable[[str], str | None], names: Sequence[str]) -> list[str | None]:
     """Return what *check* says of each member; of much, by threads: to inflate and to hash needs no interpreter."""
-    if sum(archive.members[name].size_bytes for name in names) < _MUCH_BYTES:
+    much = [name for name in names if archive.members[name].size_bytes >= _MUCH_BYTES]
+    if len(much) < 2:
         return [check(name) for name in names]
     with ThreadPoolExecutor(_HASHERS) as pool:
-        return list(pool.map(check, names))
+        checked = {name: pool.submit(check, name) for name in much}
+        return [checked[name].result() if name in checked else check(name) for name in names]
 
 
 def _record_of_root(rows: Mapping[str, tuple[str, str]], files: Mapping[str, str | bytes]) -> bytes:
@@ -209,15 +226,20 @@ def _record_rows(raw: bytes, filename: str) -> Iterator[tuple[str, str, str]]:
         raise InvalidWheel(subject=filename, reason=f"its RECORD can't be read: {error}") from error
 
 
-def _record_fault(archive: Archive, name: str, stated: str, size: str) -> str | None:
+def _record_fault(archive: Archive, name: str, stated: str, size: str, kept_bytes: int) -> str | None:
     algorithm, _, expected = stated.partition("=")
     if algorithm not in STRONG:
         return "no SHA-256 or better in RECORD" if stated else "no hash in RECORD"
     if size and size != str(archive.members[name].size_bytes):
         return f"{archive.members[name].size_bytes} bytes where RECORD says {size}"
-    hasher = hashlib.new(algorithm)
-    for chunk in archive.chunks(name):
-        hasher.update(chunk)
+    hasher = hashlib.sha256() if algorithm == "sha256" else hashlib.new(algorithm)
+    if name.endswith(".py") and archive.members[name].size_bytes <= kept_bytes:
+        data = archive.read(name)
+        hasher.update(data)
+        archive.kept[name] = data
+    else:
+        for chunk in archive.chunks(name):
+            hasher.update(chunk)
     actual = base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode()
     return None if actual == expected.rstrip("=") else f"{algorithm} is {actual} where RECORD says {expected}"
 

@@ -1,0 +1,241 @@
+"""Names that stand for something else: modules of others, look-alikes, and a project that two indexes have."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Python
+from tests.loopback import LoopbackIndex, serve
+
+CATCH = """
+import warnings, remote_wheel
+def caught(function, *arguments, **options):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            function(*arguments, **options)
+        except remote_wheel.RemoteWheelError as error:
+            return f"{type(error).__name__}: {error}"
+    return [str(each.message) for each in told]
+"""
+REQUIRE = "print(caught(remote_wheel.require, 'app', prefer_installed=False))"
+
+
+def test_a_wheel_has_not_the_module_of_a_project_it_needs(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1", {"app.py": "import helper\nWHO = helper.WHO\n", "helper/__init__.py": "WHO = 'app'\n"},
+              requires=["helper"])  # fmt: skip
+    index.add("helper", "2", {"helper/__init__.py": "WHO = 'helper'\n"})
+    code = CATCH + REQUIRE + "\nimport app; print(app.WHO)"
+    said, who = python(code).stdout.splitlines()
+    assert said == "[\"app 1 has a module 'helper', which is helper's: it is not used (allow_shadow)\"]"
+    assert who == "helper"
+    assert python(code).stdout.splitlines() == ["[]", "helper"]  # told once, true for ever
+    assert python(code, REMOTE_WHEEL_ALLOW_SHADOW="helper").stdout.splitlines() == ["[]", "app"]
+
+
+def test_the_same_where_images_are_finished_behind_the_import(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1", {"app.py": "import helper\nWHO = helper.WHO\n", "helper/__init__.py": "WHO = 'app'\n"},
+              requires=["helper"])  # fmt: skip
+    index.add("helper", "2", {"helper/__init__.py": "WHO = 'helper'\n"})
+    code = "import time, remote_wheel; print(remote_wheel.require('app').WHO)"
+    for _ in range(3):
+        assert python(f"{code}; time.sleep(0.5)", REMOTE_WHEEL_COMPILE="ahead").stdout == "helper\n"
+
+
+def test_the_standard_library_is_shadowed_only_on_request(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1", {"app.py": "import tomllib\nWHO = getattr(tomllib, 'WHO', 'python')\n",
+                           "tomllib/__init__.py": "WHO = 'app'\n"})  # fmt: skip
+    code = "import remote_wheel; print(remote_wheel.require('app').WHO)"
+    assert python(code).stdout == "python\n"
+    assert python(code, REMOTE_WHEEL_ALLOW_SHADOW="tomllib").stdout == "app\n"
+    assert python(code, REMOTE_WHEEL_ALLOW_SHADOW="tomllib").stdout == "app\n"
+    assert python(code).stdout == "python\n"
+
+
+def test_a_module_of_a_well_known_project_is_told(index: LoopbackIndex, python: Python) -> None:
+    index.add("reqeusts", "1", {"requests/__init__.py": "", "app.py": ""})
+    index.add("pillow-simd", "1", {"PIL/__init__.py": ""})
+    index.add("pyyaml", "1", {"yaml/__init__.py": ""})
+    said = python(CATCH + "print(caught(remote_wheel.resolve('reqeusts', 'pillow-simd', 'pyyaml').mount))").stdout
+    assert "reqeusts 1 has a module 'requests', as requests has: is it what you think it is?" in said
+    assert "pillow-simd 1 has a module 'PIL', as pillow has" in said
+    assert "yaml" not in said
+
+
+@pytest.mark.parametrize("name", ["APP", "a-p-p", "a_p.P", "A.-_p.p"])
+def test_spellings_of_one_name(index: LoopbackIndex, python: Python, name: str) -> None:
+    index.add("a.p_P" if "p" in name[1:] or "." in name else "app", "1", {"app.py": "V = 1\n"})
+    found = "a-p-p" if name != "APP" else "app"
+    index.files = {found: next(iter(index.files.values()))}
+    code = f"import remote_wheel; print(remote_wheel.require({name!r}, module='app').V)"
+    assert python(code).stdout == "1\n"
+    assert index.count(f"/simple/{found}/") == 1
+
+
+@pytest.mark.parametrize("name", ["аpp", "app\u200b", "../app", "app/../../x", "app%2e", "app?x", "-app", "app-"])
+def test_names_that_are_none(index: LoopbackIndex, python: Python, name: str) -> None:
+    index.add("app", "1")
+    said = python(CATCH + f"print(ascii(caught(remote_wheel.resolve, {name!r})))").stdout
+    assert "Invalid" in said or "UsageError" in said, said
+    assert index.requests == []
+
+
+@pytest.mark.parametrize("first", [200, 404, 401, 403, 407, 429, 500, 503, "quarantined", "yanked"])
+@pytest.mark.parametrize("is_offline", [False, True], ids=["online", "offline"])
+def test_the_public_index_never_answers_for_the_private_one(python: Python, first: int | str, is_offline: bool) -> None:
+    """A higher version on the second index is taken only where the first does not know the project at all."""
+    with serve(LoopbackIndex()) as private, serve(LoopbackIndex()) as public:
+        public.add("corp", "99", {"corp.py": "WHO = 'public'\n"})
+        if first != 404:
+            private.add("corp", "1", {"corp.py": "WHO = 'private'\n"}, yanked="no" if first == "yanked" else None)
+        if first == "quarantined":
+            private.status_of["corp"] = ("quarantined", "bad")
+        if isinstance(first, int) and first not in (200, 404):
+            private.statuses["/simple/corp/"] = first
+        code = CATCH + "print(caught(lambda: print(remote_wheel.require('corp', prefer_installed=False).WHO)))"
+        environ = {"REMOTE_WHEEL_INDEX_URL": public.url, "REMOTE_WHEEL_EXTRA_INDEX_URLS": private.url}
+        said = python(code, **environ).stdout
+        if is_offline:
+            again = python(code, REMOTE_WHEEL_OFFLINE="1", **environ).stdout
+            assert again.splitlines()[0] == said.splitlines()[0] or again.startswith("NotCached"), again
+            said = again if first in (200, 404) else said
+        expected = {200: "private\n", 404: "public\n"}.get(first if isinstance(first, int) else 0)
+        if expected:
+            assert said.startswith(expected), said
+        else:
+            assert "public" not in said.replace("public_", ""), said
+            assert public.count("corp") == 0
+
+
+POLICIES = {
+    "allowed-hosts": '["other.example", "*.elsewhere.example"]',
+    "allowed-indexes": '["https://index.example/simple/"]',
+    "require-hashes": "true",
+}
+
+
+@pytest.mark.parametrize("rule", POLICIES)
+@pytest.mark.parametrize("place", ["call", "environment", "project", "user"])
+def test_what_policy_refuses_says_where_it_was_set(
+    index: LoopbackIndex, python: Python, tmp_path: Path, rule: str, place: str
+) -> None:
+    index.add("app", "1")
+    name, value = rule.replace("-", "_"), json.loads(POLICIES[rule])
+    environ, options, where = {}, "", "the call"
+    if place == "call":
+        options = f", {name}={value!r}"
+    elif place == "environment":
+        where = f"REMOTE_WHEEL_{name.upper()}"
+        environ[where] = "1" if value is True else " ".join(value)
+    else:
+        path = tmp_path / ("pyproject.toml" if place == "project" else "home/.config/remote_wheel/config.toml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(("[tool.remote-wheel]\n" if place == "project" else "") + f"{rule} = {POLICIES[rule]}\n")
+        where = str(path)
+    code = CATCH + f"print(caught(remote_wheel.require, 'app'{options}))"
+    said = python(code, **environ).stdout
+    assert said.startswith("RefusedByPolicy: "), said
+    assert said.endswith(f" is refused: {name} is set by {where}\n")
+    assert index.wheels() == (rule == "require-hashes")  # it is likely, and so under way before that is known
+    if place in ("project", "user"):
+        path.unlink()
+        assert python(code).stdout == "[]\n"
+        path.write_text(("[tool.remote-wheel]\n" if place == "project" else "") + f"{rule} = {POLICIES[rule]}\n")
+        again = python(code).stdout  # not the record of before, and of what is in the cache by now
+        assert again.endswith(f" is refused: {name} is set by {where}\n")
+
+
+def test_what_policy_allows(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    file = index.add("app", "1")
+    index.redirects["/files/other.whl"] = f"http://localhost:{index.port}/files/{file.filename}"
+    host = f"127.0.0.1:{index.port}"
+    (tmp_path / "pyproject.toml").write_text(
+        f'[tool.remote-wheel]\nallowed-hosts = ["{host}"]\nallowed_indexes = ["{index.root}"]\ntimeout-s = 3\n'
+    )
+    code = CATCH + "print(caught(remote_wheel.require, 'app'))"
+    assert python(code).stdout == "[]\n"
+    away = CATCH + f"print(caught(remote_wheel.mount, '{index.root}files/other.whl'))"
+    assert python(away).stdout.startswith(f"RefusedByPolicy: http://localhost:{index.port}/files/")
+    sha256 = hashlib.sha256(file.data).hexdigest()
+    url = index.file_url(file)
+    python(f"import remote_wheel; remote_wheel.mount({url!r}, require_hashes=True, sha256={sha256!r})")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("index-url = 1", "index_url can't be 1"),
+        ("colour = true", "unknown option 'colour'"),
+        ("offline = true", "unknown option 'offline'"),
+        ("allowed-hosts = 'x'", "allowed_hosts can't be 'x'"),
+        ("verify = 'no'", "verify='no' is not known"),
+        ("this is no toml", "can't be read"),
+    ],
+)
+def test_settings_files_that_are_wrong(
+    index: LoopbackIndex, python: Python, tmp_path: Path, line: str, reason: str
+) -> None:
+    index.add("app", "1")
+    (tmp_path / "settings.toml").write_text(f"{line}\n")
+    environ = {"REMOTE_WHEEL_CONFIG_FILE": str(tmp_path / "settings.toml")}
+    said = python(CATCH + "print(caught(remote_wheel.require, 'app'))", **environ).stdout
+    assert said.startswith("UsageError: ")
+    assert reason in said
+
+
+def test_paths_in_a_settings_file_are_beside_it(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    index.add("app", "1")
+    index.add("app", "2")
+    (tmp_path / "bounds.txt").write_text("app<2\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.remote-wheel]\nconstraints = ["bounds.txt"]\n')
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    code = f"import os, remote_wheel; os.chdir({str(inner)!r}); print(remote_wheel.require('app').__version__)"
+    assert python(code).stdout == "1\n"
+    (tmp_path / "bounds.txt").write_text("app<3\n")
+    assert python(code).stdout == "2\n"
+
+
+def test_a_broken_record_and_verify_names(index: LoopbackIndex, python: Python) -> None:
+    record = "app.py,sha256=AAAA,4\napp-1.dist-info/METADATA,,\n"
+    index.add("app", "1", {"app.py": "V = 1\n", "more.py": ""}, record=record)
+    refused = CATCH + "print(caught(remote_wheel.require, 'app'))"
+    assert "RecordMismatch: app-1-py3-none-any.whl does not match its RECORD: app-1.dist-info/METADATA: no hash" in (
+        python(refused).stdout
+    )
+    lenient = CATCH + "print(caught(lambda: print(remote_wheel.require('app', verify='names').V)))"
+    said = python(lenient).stdout
+    assert said.startswith("1\n")
+    assert (
+        "app 1 does not match its RECORD, and verify='names' lets it pass: app.py: 6 bytes where RECORD says 4" in said
+    )
+    assert python(refused).stdout.startswith("RecordMismatch")  # what was made meanwhile is not used
+    assert python(lenient).stdout.startswith("1\n")
+
+
+def test_audit_events(index: LoopbackIndex, python: Python) -> None:
+    file = index.add("app", "1")
+    code = """
+        import sys
+        seen = []
+        def hook(event, facts):
+            if event.startswith("remote_wheel."):
+                seen.append((event, *facts))
+        sys.addaudithook(hook)
+        import remote_wheel
+        remote_wheel.require("app")
+        for each in seen: print(*each)
+    """
+    sha256 = hashlib.sha256(file.data).hexdigest()
+    lines = python(code).stdout.splitlines()
+    kinds = [line.split()[0].removeprefix("remote_wheel.") for line in lines]
+    assert kinds == ["fetch", "fetch", "fetch", "verify", "mount", "import"]
+    assert lines[0] == f"remote_wheel.fetch {index.url}app/"
+    assert lines[3] == f"remote_wheel.verify {file.filename} {sha256}"
+    assert lines[4].startswith("remote_wheel.mount app 1 ")
+    assert lines[4].endswith(sha256)
+    assert lines[5].startswith("remote_wheel.import app ")
+    warm = python(code).stdout.splitlines()
+    assert [line.split()[0] for line in warm] == ["remote_wheel.mount", "remote_wheel.import"]
