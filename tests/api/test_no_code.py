@@ -42,7 +42,7 @@ def hook(event, arguments):
             seen.append(("exec", name))
     elif event == "import" and "evil" in arguments[0]:
         seen.append((event, arguments[0]))
-    elif arguments[:1] != (None,) and event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "ctypes.dlopen"):
+    elif event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "ctypes.dlopen") and arguments[0]:
         seen.append((event, str(arguments[0])))
 sys.addaudithook(hook)
 cold.stay_here(cold.Silent)  # everything happens here, where it is watched
