@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from remote_wheel.api.request import BUNDLED_FILES
 from remote_wheel.errors import StoreError, UsageError
 
-FILES: Final = "files"
 LOCK: Final = "pylock.toml"
 _README: Final = """\
 # Wheels for use without a network
@@ -75,7 +75,7 @@ def write_bundle(
     try:
         staging.mkdir(parents=True)
         try:
-            _write_files(staging / FILES, files)
+            _write_files(staging / BUNDLED_FILES, files)
             _write_index(staging / "simple", files)
             text = _README.format(environment=environment, requirements=", ".join(requirements) or "what a lock has")
             (staging / "README.md").write_text(text, encoding="utf-8", newline="\n")
@@ -148,4 +148,4 @@ def _entry(file: BundledFile) -> dict[str, Any]:
 
 
 def _url(file: BundledFile) -> str:
-    return f"../../{FILES}/{quote(file.filename)}"
+    return f"../../{BUNDLED_FILES}/{quote(file.filename)}"

@@ -72,6 +72,9 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
 
 def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
     """Carry out *request* in this process, and close *progress*. Raises RemoteWheelError, of a bug HelperFailed."""
+    from remote_wheel.api import early
+
+    begun = early.begin(request)
     from remote_wheel.api import pipeline
     from remote_wheel.api.request import Request
 
@@ -82,13 +85,15 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         "preferred": tuple((name, version) for name, version in request["preferred"]),
     }
     try:
-        return pipeline.run(Request(**{**request, **lists}), progress)
+        return pipeline.run(Request(**{**request, **lists}), progress, begun)
     except RemoteWheelError:
         raise
     except Exception as error:
         raise _failure(error) from error
     finally:
         progress.close()
+        if begun:
+            begun.close()
 
 
 def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":

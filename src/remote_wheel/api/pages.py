@@ -12,11 +12,11 @@ from remote_wheel.api.indexes import Index, Indexes
 from remote_wheel.errors import InvalidIndexPage, NotCached, NotFound
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
-from remote_wheel.fetch.port import ANEW, PAGES
+from remote_wheel.fetch.port import ACCEPT_PAGE, ANEW, PAGES
 from remote_wheel.index.candidates import NOTHING_LEFT_OUT, Filter, make_listing
 from remote_wheel.index.listing import Installed, Listing
 from remote_wheel.index.packing import FORMAT, pack_listing, unpack_listing
-from remote_wheel.index.page import ACCEPT, Page, page_of_file, pages_of_links, parse_page
+from remote_wheel.index.page import Page, page_of_file, pages_of_links, parse_page
 from remote_wheel.index.target import Target
 from remote_wheel.settings import Settings
 from remote_wheel.spec.listing import LISTING
@@ -203,7 +203,7 @@ class Pages:
         if self._settings.offline:
             what = f"the index page of {project}" if project else redact(url)
             raise NotCached(what=what, way=f"remote-wheel prefetch {project or 'PROJECT'}")
-        headers = {"Accept": ACCEPT, **(ANEW if is_damaged else {})}
+        headers = {"Accept": ACCEPT_PAGE, **(ANEW if is_damaged else {})}
         if known and known.etag:
             headers["If-None-Match"] = known.etag
         elif known and known.last_modified:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.archives import Archives
-from remote_wheel.api.bundling import FILES
 from remote_wheel.api.catalog import IndexCatalog, Progress
+from remote_wheel.api.early import Early, make_client
 from remote_wheel.api.indexes import find_indexes
 from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
-from remote_wheel.api.request import Request
+from remote_wheel.api.request import BUNDLED_FILES, Request
 from remote_wheel.errors import LockOutdated, NetworkError, NotCached, StoreError, UsageError
-from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
@@ -48,17 +48,18 @@ _EARLY_THREADS: Final = 4
 _AUTO_CONNECT_S: Final = 3.0
 
 
-def run(request: Request, progress: Progress) -> dict[str, Any]:
+def run(request: Request, progress: Progress, begun: Early | None = None) -> dict[str, Any]:
     """Carry out *request*; return {"plan": …} and leave its boot record in the store, if it has a key.
 
     With a lock folder, {"lock": …} is the text of the lock file. Where nothing can be kept, or is to be, the record and
-    the images that the store has not are bytes under "blobs", by path. Raises RemoteWheelError.
+    the images that the store has not are bytes under "blobs", by path. *begun* is what was begun before this module was
+    imported. Raises RemoteWheelError.
     """
     if boot.is_on("no_cache", request.options):
         reason = "nothing is written, as you asked (no_cache)"
         return _carry_out(replace(request, may_be_lean=True), progress, Memory(reads=False, reason=reason))
     try:
-        return _carry_out(request, progress, Disk())
+        return _carry_out(request, progress, Disk(), begun)
     except StoreError as error:
         if not error.is_unwritable or request.must_be_kept:
             raise
@@ -69,8 +70,8 @@ def run(request: Request, progress: Progress) -> dict[str, Any]:
         return answer
 
 
-def _carry_out(request: Request, progress: Progress, files: Disk) -> dict[str, Any]:
-    run = _Run(request, progress, files)
+def _carry_out(request: Request, progress: Progress, files: Disk, begun: Early | None = None) -> dict[str, Any]:
+    run = _Run(request, progress, files, begun)
     try:
         return run.carry_out()
     except NetworkError as error:
@@ -89,7 +90,7 @@ def _carry_out(request: Request, progress: Progress, files: Disk) -> dict[str, A
 class _Run:
     """The parts of one request, joined. What it makes goes to *files*."""
 
-    def __init__(self, request: Request, progress: Progress, files: Disk) -> None:
+    def __init__(self, request: Request, progress: Progress, files: Disk, begun: Early | None) -> None:
         started_s = time.time()
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
@@ -103,15 +104,12 @@ class _Run:
             settings = replace(settings, limits=limits)
         self._settings = settings
         self._store = Store(Path(request.cache), boot.STORE_VERSION, files)
-        self._client = Client(
-            settings.limits,
-            is_offline=settings.offline,
-            insecure_hosts=settings.allow_insecure,
-            client_cert=settings.client_cert or os.environ.get("SSL_CLIENT_CERT", ""),
-            allowed_hosts=settings.allowed_hosts,
-            allowed_by=settings.origins.get("allowed_hosts", ""),
-        )
-        self._indexes = find_indexes(settings, self._client, os.environ)
+        self._begun = begun
+        if begun and begun.settings == settings:
+            self._client, self._indexes = begun.client, begun.indexes
+        else:
+            self._client = make_client(settings)
+            self._indexes = find_indexes(settings, self._client, os.environ)
         self._archives = Archives(self._settings, self._store, self._client)
         here = target_of_this_machine()
         elsewhere = {name: str(request.options[name]) for name in _TARGET_OPTIONS if request.options.get(name)}
@@ -150,7 +148,7 @@ class _Run:
             }
             return {"plan": json.loads(here["plan"]), "blobs": {"record": boot.dump_record(here), **blobs}}
         path = boot.record_path(self._request.cache, self._request.key)
-        with self._store.lock(f"record {self._request.key}"):
+        with nullcontext() if self._begun else self._store.lock(f"record {self._request.key}"):
             now_s = 0.0 if self._settings.offline else time.time()
             # Another process or thread may have made the same record while this one waited for the lock.
             made = None if self._settings.refresh or self._request.rebuild else boot.read_record(path, now_s=now_s)
@@ -164,6 +162,7 @@ class _Run:
         if self._request.may_be_lean and self._store.keeps:
             from remote_wheel.api.ahead import Ahead
 
+            self._client.settle()  # a process that is forked has no other threads, but what they held
             self._ahead = Ahead(self._work_ahead)
         recorder = self._make_recorder(self._request, self._planner, self._fetch)
         plan = self._plan()
@@ -399,7 +398,7 @@ class _Run:
 
     def _bundled(self, pin: Pin) -> Pin:
         """Return *pin* as it is in the bundle, of whose index the lock need not speak."""
-        place = os.path.join(self._request.lock_folder, FILES, pin.filename)
+        place = os.path.join(self._request.lock_folder, BUNDLED_FILES, pin.filename)
         return replace(self._with_digest(pin), url=place, index="")
 
     def _with_digest(self, pin: Pin) -> Pin:

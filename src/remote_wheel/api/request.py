@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+BUNDLED_FILES: Final = "files"  # the folder of a bundle that its wheels are in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import base64
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, RefusedByPolicy, UsageError
@@ -40,6 +41,7 @@ class Client:
         self._made: dict[str, Transport] = {}
         self._lock = threading.Lock()
         self._credentials: dict[tuple[str, str], str] = {}
+        self._expected: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[threading.Thread, Future[Answer]]] = {}
 
     def learn(self, url: str, hostkey: str = "") -> str:
         """Take what is secret out of *url*, keep it for its host, and return the clean URL.
@@ -64,6 +66,26 @@ class Client:
             return urlunsplit(parts._replace(netloc=netloc))
         return url
 
+    def expect(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> None:
+        """Begin to get the page at *url*; `fetch` with the same *headers* waits for it, and gives it once."""
+        expected: Future[Answer] = Future()
+
+        def get() -> None:
+            try:
+                expected.set_result(self.fetch(url, headers=headers, max_bytes=max_bytes, may_be_missing=True))
+            except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+                expected.set_exception(error)
+
+        self._transport(urlsplit(url).scheme)  # what it takes to import is imported here
+        thread = threading.Thread(target=get, daemon=True)
+        thread.start()
+        self._expected[url, tuple(headers.items())] = thread, expected
+
+    def settle(self) -> None:
+        """Wait until nothing of what is expected is under way."""
+        for thread, _ in self._expected.values():
+            thread.join()
+
     def fetch(
         self,
         url: str,
@@ -78,6 +100,10 @@ class Client:
 
         Raises FetchError, or NotCached when offline. A 404 raises NotFound unless *may_be_missing*.
         """
+        thread, expected = self._expected.get((url, tuple((headers or {}).items())), (None, None))
+        if expected and thread is not threading.current_thread() and not sink:
+            del self._expected[url, tuple((headers or {}).items())]
+            return expected.result()
         parts = urlsplit(url)
         if self._is_offline and parts.scheme != "file":
             raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")

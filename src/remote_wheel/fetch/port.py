@@ -14,6 +14,8 @@ from remote_wheel.spec.source import redact
 # What a folder of a static index may hold as its page, with the content type that a web server would send.
 PAGES: Final[Mapping[str, str]] = {"index.json": "application/vnd.pypi.simple.v1+json", "index.html": "text/html"}
 
+# PEP 691: JSON, else HTML with the same content, else the HTML of PEP 503.
+ACCEPT_PAGE: Final = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 ANEW: Final[Mapping[str, str]] = {"Cache-Control": "no-cache"}  # of a request whose last answer was damaged
 
 

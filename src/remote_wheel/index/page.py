@@ -15,7 +15,6 @@ from remote_wheel.spec.listing import LISTING, parse_listing
 from remote_wheel.spec.source import join_url, redact_text
 
 # PEP 691's order of preference.
-ACCEPT: Final = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _Kind = TypeVar("_Kind")
 _BASE: Final = re.compile(r"<base\s[^>]*href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 _METAS: Final = re.compile(r"<meta\s+name=[\"']pypi:([\w-]+)[\"']\s+content=[\"']([^\"']*)[\"']", re.IGNORECASE)
