@@ -33,6 +33,7 @@ _HOMES = {
     **dict.fromkeys(("Plan", "load_lock", "prefetch", "resolve"), "remote_wheel.api.plans"),
     "Environment": "remote_wheel.api.environments",
     "Pin": "remote_wheel.resolution.plan",
+    **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "remote_wheel.api.notebook"),
     "RemoteWheelError": "remote_wheel.errors",
 }
 

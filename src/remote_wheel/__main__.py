@@ -17,6 +17,10 @@ def main() -> int:
         try:
             request = program.parse_run(arguments[1:])
             scripts = program.mount_for_run(request, _tell) if request else {}
+            if request and request.sandbox is not None:
+                code = program.enter_sandbox(request, _tell)
+                if code is not None:
+                    return code
         except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
             from remote_wheel.cli.output import report
 

@@ -142,12 +142,19 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
             raise UsageError(message=f"{path} can't be read: {reason}") from error
         if os.path.basename(path) == "pyproject.toml":
             table = table.get("tool", {}).get(_TABLE, {})
-        for key, value in table.items():
-            name = key.replace("-", "_")
-            if name not in _MERGED or name in _NOT_IN_FILES:
-                way = f"Options of files are: {', '.join(each for each in _MERGED if each not in _NOT_IN_FILES)}."
-                raise UsageError(message=f"{path}: unknown option {key!r}", way_out=way)
-            found[name] = _of_file(name, value, path), path
+        found |= {name: (value, path) for name, value in options_of_table(table, path).items()}
+    return found
+
+
+def options_of_table(table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the options of a table of the file at *path*, in the forms that arguments have. Raises UsageError."""
+    found = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in _MERGED or name in _NOT_IN_FILES:
+            way = f"Options of files are: {', '.join(each for each in _MERGED if each not in _NOT_IN_FILES)}."
+            raise UsageError(message=f"{path}: unknown option {key!r}", way_out=way)
+        found[name] = _of_file(name, value, path)
     return found
 
 

@@ -46,7 +46,7 @@ class FaultProxy:
         """Return the fault that a request for *path* meets, and count it."""
         with self._lock:
             for fault in self.faults:
-                if path.endswith(fault.part) and fault.times:
+                if path.partition("?")[0].endswith(fault.part) and fault.times:
                     fault.times -= 1
                     return fault
         return None

@@ -83,11 +83,23 @@ def _fsspec(request: pytest.FixtureRequest, index: LoopbackIndex) -> Iterator[Pl
         yield {url: "ftp://files.example"}
 
 
+@contextmanager
+def _index(request: pytest.FixtureRequest, index: LoopbackIndex) -> Iterator[Places]:
+    main = "def comb():\n    return 'leaves'\n\ndef main():\n    print('usage: rake')\n"
+    index.add("rake", "1.0", {"rake.py": main}, entry_points="[console_scripts]\nrake = rake:main\n")
+    index.extra["/files/hello-world.py"] = b"print('hello')\n"
+    yield {index.root: "https://index.example/"}
+
+
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest, LoopbackIndex], object]] = {
+    "editors": _index,
     "github": _github,
     "local-files": _local,
+    "notebook": _index,
     "other-filesystems": _fsspec,
     "s3": _s3,
+    "sandbox": _index,
+    "scripts": _index,
     "single-modules": _http,
     "ssh": _ssh,
 }

@@ -13,14 +13,17 @@ from remote_wheel.mounts import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from remote_wheel.api.catalog import Progress
 
 _make_progress: "Callable[[], Progress] | None" = None
+_watcher: "Callable[[Mapping[str, Any]], None] | None" = None
 _PATIENCE_S = 2.0
 MARK = b"\n\0remote_wheel answers\0"
+TELLS = b"\0remote_wheel tells\0"
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
 _START = """import sys; sys.path.append(sys.argv[1])
 try: from remote_wheel.cli.helper import serve
@@ -41,6 +44,12 @@ def stay_here(make_progress: "Callable[[], Progress]") -> None:
     collect_rarely()
     if children.VARIABLE not in os.environ:  # mounts of a parent may be other versions of what we import
         _make_progress = make_progress
+
+
+def watch(watcher: "Callable[[Mapping[str, Any]], None] | None") -> None:
+    """Have *watcher* told how far a helper is, in this thread: `text`, `done` and `total` in bytes. None ends that."""
+    global _watcher  # a terminal's progress is drawn by the helper; this is for who has none
+    _watcher = watcher
 
 
 def abandon() -> None:
@@ -104,12 +113,15 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
     environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
     environ["PYTHONIOENCODING"] = "utf-8"
+    watcher, pipe = _watcher, subprocess.PIPE
+    told = pipe if watcher else None
     try:
-        helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+        helper = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=told, env=environ)
     except OSError:
         return carry_out({**request, "may_be_lean": False}, Silent())
     try:
-        output, _ = helper.communicate(json.dumps(request).encode())
+        data = json.dumps({**request, "tells": True} if watcher else request).encode()
+        output = _listen_to(helper, data, watcher) if watcher else helper.communicate(data)[0]
     except BaseException:  # whatever it was, no helper outlives its request
         try:
             helper.wait(_PATIENCE_S)  # Ctrl-C reaches both: it is about to clean up behind itself
@@ -134,6 +146,30 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     for name, size in answer["sizes"].items():
         answer["blobs"][name], end = memoryview(output)[end : end + size], end + size
     return answer
+
+
+def _listen_to(helper: "subprocess.Popen[bytes]", data: bytes, watcher: "Callable[[Mapping[str, Any]], None]") -> bytes:
+    """Do what communicate() does, and hand what the helper tells of its progress to *watcher*, in this thread."""
+    from threading import Thread
+
+    assert helper.stdin is not None
+    assert helper.stdout is not None
+    assert helper.stderr is not None
+    answer: list[bytes] = []
+    reader = Thread(target=lambda stream: answer.append(stream.read()), args=(helper.stdout,))
+    reader.start()
+    with helper.stdin:
+        helper.stdin.write(data)
+    with helper.stderr:
+        for line in helper.stderr:
+            if line.startswith(TELLS):
+                watcher(json.loads(line.removeprefix(TELLS)))
+            else:
+                sys.stderr.write(line.decode("utf-8", "replace"))
+    reader.join()
+    helper.stdout.close()
+    helper.wait()
+    return answer[0]
 
 
 def _inherited_flags() -> list[str]:

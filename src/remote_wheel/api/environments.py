@@ -81,11 +81,14 @@ class Environment:
         places = [root.path for root in self._roots()]
         return EntryPoints(each for found in distributions(path=places) for each in found.entry_points).select(**select)
 
-    def run(self, arguments: "Sequence[str]", **options: "Any") -> "subprocess.CompletedProcess[Any]":
+    def run(
+        self, arguments: "Sequence[str]", *, sandbox: "bool | Mapping[str, Any]" = False, **options: "Any"
+    ) -> "subprocess.CompletedProcess[Any]":
         """Run this interpreter with *arguments* (``["script.py"]``, ``["-m", "pkg"]``) and exactly this environment.
 
         *options* are subprocess.run's. The child mounts what is prepared here and resolves nothing; mounts of this
-        process that are not of the environment are not in it.
+        process that are not of the environment are not in it. In a *sandbox* it may do no more than that: True, or the
+        fields of one (`reads`, `writes`, `allows_network`). Raises SandboxUnavailable where there can be none.
         """
         import subprocess
 
@@ -97,6 +100,10 @@ class Environment:
         children.take_back(environ)
         if roots:
             children.give(environ, roots)
+        if sandbox:
+            from remote_wheel.api.sandbox import run_sandboxed
+
+            return run_sandboxed([sys.executable, *arguments], sandbox, roots, {**options, "env": environ})
         return subprocess.run([sys.executable, *arguments], env=environ, **options)
 
     def __enter__(self) -> "Environment":

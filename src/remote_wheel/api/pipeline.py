@@ -6,7 +6,7 @@ Runs in the helper process by default, in the caller's where there can be none; 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -23,7 +23,7 @@ from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import BUNDLED_FILES, Request
-from remote_wheel.errors import LockOutdated, NetworkError, NotCached, StoreError, UsageError
+from remote_wheel.errors import InvalidSource, LockOutdated, NetworkError, NotCached, StoreError, UsageError
 from remote_wheel.fetch.local import local_path
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
@@ -33,15 +33,17 @@ from remote_wheel.settings import merge_settings, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.requirement import parse_requirement
-from remote_wheel.spec.source import is_source, split_extras, without_secrets
+from remote_wheel.spec.source import is_source, parse_source, redact, split_extras, without_secrets
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import Disk
 from remote_wheel.store.memory import Memory
+from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 if TYPE_CHECKING:
     from remote_wheel.api.ahead import Ahead, Inbox
     from remote_wheel.api.records import Recorder
+    from remote_wheel.spec.script import Script
 
 _EARLY_BYTES: Final = 32 * 1024 * 1024  # what is fetched before it is known to be wanted is smaller
 _EARLY_THREADS: Final = 4
@@ -94,8 +96,10 @@ class _Run:
         started_s = time.time()
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
-        self._inputs = Inputs(request.subjects if request.action == "require" else (), os.environ)
-        config = read_config(boot.config_files())
+        self._script = _script_of(request.subjects) if request.action == "script" else None
+        required = {"require": request.subjects, "script": request.subjects[2:]}.get(request.action, ())
+        self._inputs = Inputs((*(self._script.requirements if self._script else ()), *required), os.environ)
+        config = {**read_config(boot.config_files()), **(self._script.options if self._script else {})}
         settings = merge_settings(_merged(options, self._inputs.options), os.environ, config)
         parse_budget(settings.max_cache_size)  # what only the work behind an import uses, and nobody would hear of
         self.goes_offline = settings.goes_offline
@@ -129,6 +133,8 @@ class _Run:
         self._fetching.shutdown(wait=False, cancel_futures=True)
 
     def carry_out(self) -> dict[str, Any]:
+        if self._request.action in ("fetch", "program"):
+            return self._fetch_script() if self._request.action == "fetch" else self._unpack_programs()
         if not self._request.key:
             plan = self._plan()
             locked: dict[str, Any] = {}
@@ -264,9 +270,9 @@ class _Run:
         except OSError:
             return False
 
-    def _keep(self, answer: Mapping[str, Any], plan: Plan) -> None:
-        """Keep the answer for as long as nothing of what it rests on changes."""
-        watched = [*self._watched]
+    def _keep(self, answer: Mapping[str, Any], plan: Plan, *, made: Sequence[str] = ()) -> None:
+        """Keep the answer for as long as nothing of what it rests on changes, nor of what was *made* for it."""
+        watched = [*self._watched, *made]
         watched += (pin.installed_at for pin in plan.pins if pin.installed_at)
         if self._settings.prefer_installed:  # another one installed might be preferred
             watched += (os.path.join(folder, "") for folder in self._request.search_path)
@@ -279,7 +285,11 @@ class _Run:
 
     def _plan(self) -> Plan:
         action, subjects = self._request.action, self._request.subjects
-        if action == "require":
+        if self._script and not self._target.admits_python(self._script.requires_python):
+            needs, place = self._script.requires_python, redact(subjects[1])
+            what = f"{place} requires Python {needs}, and this is {self._target.python}"
+            raise UsageError(message=what, way_out="Run it with another interpreter.")
+        if action in ("require", "script"):
             return self._planner.plan_requirements(self._inputs.requirements, self._inputs.of_files)
         if action == "mount":
             return self._planner.plan_source(subjects[0], self._request.options)
@@ -302,7 +312,9 @@ class _Run:
     def _check_satisfies(self, plan: Plan, lock: str) -> None:
         """Refuse a lock that does not have what the caller requires beside it."""
         pins = {pin.name: pin for pin in plan.pins}
-        inputs = Inputs(self._request.options.get("satisfies") or (), os.environ)
+        block = self._request.options.get("block")
+        required = [*(_script_of(block).requirements if block else ()), *(self._request.options.get("satisfies") or ())]
+        inputs = Inputs(required, os.environ)
         self._inputs.files += inputs.files
         for text in inputs.requirements:
             if is_source(text) or (requirement := parse_requirement(text)).url or requirement.extras:
@@ -355,6 +367,38 @@ class _Run:
 
     def _received(self, pin: Pin) -> Callable[[int], None]:
         return lambda received: self._progress.downloading(pin.filename, received, pin.size_bytes)
+
+    def _fetch_script(self) -> dict[str, Any]:
+        """Return what is at the URL that is asked for, held to its hash or to what was there first."""
+        source = parse_source(self._request.subjects[0], name="script", environ=os.environ)
+        if source.kind != "module":
+            raise InvalidSource(source=source.shown, reason="it is no script, whose name ends in .py")
+        acquired = self._archives.source(source, None)
+        (path,) = acquired.verified.files
+        plan = Plan(requirements=(), pins=())
+        text = acquired.verified.read(path).decode("latin-1")
+        answer = {"plan": plan_to_json(plan), "source": text, "shown": source.shown}
+        if self._request.answer_key and self._store.keeps:
+            self._keep(answer, plan)
+        return answer
+
+    def _unpack_programs(self) -> dict[str, Any]:
+        """Unpack programs of a wheel that is in the store and return where they are: running them was asked for."""
+        sha256, filename, *members = self._request.subjects
+        view = self._store.open_archive(sha256)
+        if view is None:
+            raise StoreError(path=str(self._store.archive_path(sha256)), reason="it is gone, or damaged")
+        archive = Archive(view, subject=filename, limits=self._settings.limits)
+        names = {member.partition(".data/scripts/")[2]: member for member in members}
+        leases.hold_for_making(str(self._store.root), sha256)
+        folder = self._store.unpack(
+            f"{sha256}-programs", dict.fromkeys(names, True), lambda name: archive.chunks(names[name])
+        )
+        plan = Plan(requirements=(), pins=())
+        answer = {"plan": plan_to_json(plan), "folder": str(folder)}
+        if self._request.answer_key and self._store.keeps:
+            self._keep(answer, plan, made=[str(folder / name) for name in names])
+        return answer
 
     # --- locks -------------------------------------------------------------------------------------------------------
 
@@ -419,6 +463,13 @@ class _Run:
         return replace(plan, pins=tuple(pins))
 
 
+def _script_of(subjects: Sequence[str]) -> "Script":
+    """Return what the block of a script says: its text and where the script is come first."""
+    from remote_wheel.spec.script import parse_script  # only scripts need its library
+
+    return parse_script(subjects[0], subjects[1])
+
+
 def _relative(place: str, folder: str) -> str:
     """Return a local file's path as a lock in *folder* states it: relative where it can be, with slashes."""
     path = local_path(place) if place.startswith("file:") else place
@@ -430,7 +481,7 @@ def _relative(place: str, folder: str) -> str:
 
 _TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock
 # No part of Settings.
-_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", "satisfies", *_TARGET_OPTIONS))
+_OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", "satisfies", "block", *_TARGET_OPTIONS))
 
 
 def _merged(arguments: Mapping[str, Any], of_files: Mapping[str, Any]) -> dict[str, Any]:

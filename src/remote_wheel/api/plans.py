@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel import api
 from remote_wheel.api.cold import ask
+from remote_wheel.api.kept import answer_of
 from remote_wheel.mounts import boot
 from remote_wheel.resolution import plan as pure
 
@@ -80,7 +80,7 @@ def resolve(
     """
     api.check_requirements(requirements, None)
     given = {**api.checked(options), "python_version": python_version, "platform": platform}
-    return _plan_of(_answer(api.request_of("require", requirements, given, api.cache_folder(cache_dir))))
+    return _plan_of(answer_of(api.request_of("require", requirements, given, api.cache_folder(cache_dir))))
 
 
 def prefetch(
@@ -140,6 +140,33 @@ def bundle(
     return _plan_of(answer)
 
 
+def unpack(
+    *requirements: str,
+    folder: str | os.PathLike[str],
+    lock: str | os.PathLike[str] | None = None,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **options: "Unpack[Options]",
+) -> Plan:
+    """Unpack all that *requirements*, or a *lock*, need into *folder*, as a plain site-packages.
+
+    The folder is new, empty or one that was unpacked before, which is replaced. Raises as bundle does.
+    """
+    from remote_wheel.api.bundling import BundledFile
+    from remote_wheel.api.unpacking import check_may_be_written, unpack_wheels
+
+    where = Path(folder).absolute()
+    check_may_be_written(where)
+    action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
+    _check_is_kept("unpack takes its wheels from the cache", options)
+    given = {**api.checked(options), "prefer_installed": False}
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
+    answer = ask({**request, "bundles": True, "must_be_kept": True})
+    unpack_wheels(where, [BundledFile(**file) for file in answer["files"]])
+    return _plan_of(answer)
+
+
 def _check_is_kept(what: str, options: Mapping[str, Any]) -> None:
     if boot.is_on("no_cache", options):
         from remote_wheel.errors import UsageError
@@ -193,18 +220,42 @@ def inspect(
 def lock(
     requirements: Sequence[str],
     *,
+    script: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = "",
     python_version: str | None = None,
     platform: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     **options: "Unpack[Options]",
 ) -> str:
-    """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*."""
-    api.check_requirements(requirements, None)
+    """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*.
+
+    With a *script*, what its inline metadata (PEP 723) says it needs is resolved, too. Raises RemoteWheelError.
+    """
+    action, subjects = "require", list(requirements)
+    if script is not None:
+        action, subjects = "script", [*_block_in(script), *subjects]
+    else:
+        api.check_requirements(requirements, None)
     target = {"python_version": python_version, "platform": platform}
     given = {**api.checked(options), **target, "prefer_installed": False}
-    request = api.request_of("require", requirements, given, api.cache_folder(cache_dir))
-    return str(_answer({**request, "lock_folder": os.path.abspath(folder)})["lock"])
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
+    return str(answer_of({**request, "lock_folder": os.path.abspath(folder)})["lock"])
+
+
+def _block_in(script: str | os.PathLike[str]) -> list[str]:
+    """Return the block of a script file, and its path. Raises UsageError where it has none."""
+    from remote_wheel.api.program import block_of
+    from remote_wheel.errors import UsageError
+
+    path = os.fspath(script)
+    try:
+        block = block_of(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise UsageError(message=f"the script {path!r} can't be read: {error.strerror}") from error
+    if not block:
+        way = "Write down what it needs: # /// script, # dependencies = […], # /// (PEP 723)."
+        raise UsageError(message=f"{path} has no script block", way_out=way)
+    return [block, os.path.abspath(path)]
 
 
 def load_lock(
@@ -228,19 +279,3 @@ def load_lock(
 
 def _plan_of(answer: Mapping[str, Any]) -> Plan:
     return pure.plan_from_json(answer["plan"], Plan)
-
-
-def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Have *request* answered, or return the answer that it had, if nothing of what that rests on has changed since."""
-    options, cache = request["options"], request["cache"]
-    # Requests of the same words have boot records; this one is told apart by an option that none of them has.
-    asked = {**options, "answer": request.get("lock_folder", "")}
-    path, preferred = request["search_path"], request["preferred"]
-    key = boot.record_key("require", request["subjects"], asked, cache=cache, path=path, preferred=preferred)
-    if not boot.is_on("refresh", options) and not boot.is_on("no_cache", options):
-        is_offline = boot.is_on("offline", options)
-        record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
-        if record is not None:
-            answer: dict[str, Any] = json.loads(record["answer"])
-            return answer
-    return ask({**request, "answer_key": key})

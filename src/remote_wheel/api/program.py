@@ -1,15 +1,25 @@
 """``run``: mount what a program needs, then become the program."""
 
 from remote_wheel.api import boot_record, bound_by, lock_subjects
-from remote_wheel.mounts.boot import is_on
-from remote_wheel.mounts.run import LIST, OPTIONS, SWITCHES, RunRequest, parse_run, run_program
+from remote_wheel.mounts.boot import cache_folder, is_on
+from remote_wheel.mounts.run import (
+    LIST,
+    OPTIONS,
+    SWITCHES,
+    RunRequest,
+    is_url,
+    parse_run,
+    run_program,
+    script_block,
+)
 
 __all__ = ["LIST", "OPTIONS", "SWITCHES", "RunRequest", "mount_for_run", "parse_run", "run_program"]
 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 
 def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> dict[str, str]:
@@ -18,6 +28,9 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
     *tell* gets what is odd about a new plan. Raises RemoteWheelError.
     """
     scripts: dict[str, str] = {}
+    mounts: list[dict[str, Any]] = []
+    if request.kind == "script":
+        _read_script(request)
     if request.lock is None and (request.is_locked or is_on("frozen", request.options)):
         request.lock = _lock_beside(request)
         if request.lock and request.kind == "exe" and request.requirements == [request.target]:
@@ -32,13 +45,24 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
             lock_subjects(request.lock, request.extras, request.groups),
             request.options,
             request.cache_dir,
-            own={"satisfies": request.requirements} if request.is_locked and request.requirements else None,
+            own=_satisfies(request) if request.is_locked else None,
             tell=tell,
             hints=lambda: _names_in(request),
         )
         scripts |= record["scripts"]
+        mounts += record["mounts"]
         request.options = bound_by(record, request.options)
-    if request.requirements and not request.is_locked:
+    if request.block and request.lock is None:
+        record, _ = boot_record(
+            "script",
+            [request.block, script_path(request.target), *request.requirements],
+            request.options,
+            request.cache_dir,
+            tell=tell,
+            hints=lambda: _names_in(request),
+        )
+        scripts |= record["scripts"]
+    elif request.requirements and not request.is_locked:
         record, _ = boot_record(
             "require",
             request.requirements,
@@ -48,32 +72,123 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
             hints=lambda: _names_in(request),
         )
         scripts |= record["scripts"]
+        mounts += record["mounts"]
     if request.kind == "exe" and request.target not in scripts:
+        request.program = _program_of(mounts, request)
+    if request.kind == "exe" and request.target not in scripts and not request.program:
         from remote_wheel.errors import UnknownScript
 
-        raise UnknownScript(name=request.target, available=tuple(sorted(scripts)))
-    if request.kind == "script" and request.target != "-":
-        import os
+        programs = [name for entry in mounts for name in programs_of(entry)]
+        raise UnknownScript(name=request.target, available=tuple(sorted((*scripts, *programs))))
+    return scripts
 
-        if not os.path.isfile(request.target):
+
+def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> "int | None":
+    """Go on in a child process that may do no more than *request* says; return its exit code to the parent, None to it.
+
+    *tell* gets what the kernel can't enforce. Raises SandboxUnavailable or UsageError.
+    """
+    from remote_wheel.api.sandbox import Sandbox, interpreter_places, run_apart
+    from remote_wheel.mounts import registry
+
+    registry.make_trees()  # there is nobody to do it later
+    reads = [*interpreter_places(), cache_folder(request.cache_dir)]
+    if request.kind == "script" and request.target != "-" and not is_url(request.target):
+        reads.append(script_path(request.target))
+    return run_apart(Sandbox(**(request.sandbox or {})), reads, tell)
+
+
+def _read_script(request: RunRequest) -> None:
+    """Read the script: a file, standard input, or what is at a URL; and the block in it. Raises RemoteWheelError."""
+    import os
+    import sys
+
+    if request.target == "-":
+        request.source = sys.stdin.buffer.read()
+    elif is_url(request.target):
+        request.source, request.target = fetch_script(request.target, request.options, request.cache_dir)
+    else:
+        try:
+            with open(request.target, "rb") as file:
+                request.source = file.read()
+        except OSError as error:
             from remote_wheel.errors import UsageError
 
             what = "is a folder, not a script" if os.path.isdir(request.target) else "does not exist"
-            raise UsageError(
-                message=f"the script {request.target!r} {what}", way_out="--with goes before each requirement."
-            )
-    return scripts
+            if not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+                what = f"can't be read: {error.strerror}"
+            way = "--with goes before each requirement."
+            raise UsageError(message=f"the script {request.target!r} {what}", way_out=way) from error
+    request.block = block_of(request.source, request.target)
+
+
+def block_of(source: bytes, target: str) -> str:
+    """Return the script's block (PEP 723). Raises UsageError where it has two."""
+    try:
+        return script_block(source)
+    except ValueError as error:
+        from remote_wheel.errors import UsageError
+
+        raise UsageError(message=f"{target}: {error}", way_out="PEP 723 allows one.") from error
+
+
+def fetch_script(url: str, options: "Mapping[str, Any]", cache_dir: "str | None") -> "tuple[bytes, str]":
+    """Return the script at *url*, held to its ``#sha256=`` or to what was there first; and its URL without secrets."""
+    from remote_wheel.api import checked, request_of
+    from remote_wheel.api.kept import answer_of
+
+    answer = answer_of(request_of("fetch", (url,), checked(options), cache_folder(cache_dir)))
+    return str(answer["source"]).encode("latin-1"), str(answer["shown"])
+
+
+def script_path(target: str) -> str:
+    """Return where a script is, for what it says of places beside it."""
+    import os
+
+    return target if is_url(target) else os.path.join(os.getcwd(), "-") if target == "-" else os.path.abspath(target)
+
+
+def _satisfies(request: RunRequest) -> "dict[str, Any] | None":
+    """Return the options that have a lock checked for what is required beside it."""
+    block = [request.block, script_path(request.target)] if request.block else None
+    return {"satisfies": request.requirements or None, "block": block}
+
+
+def programs_of(entry: "dict[str, Any]") -> "dict[str, str]":
+    """Return the files of a wheel's ``.data/scripts`` by name: what installers put into bin as it is."""
+    members = [member for member in entry["left_out"] if ".data/scripts/" in member]
+    return {member.partition(".data/scripts/")[2]: member for member in members}
+
+
+def _program_of(mounts: "Sequence[dict[str, Any]]", request: RunRequest) -> str:
+    """Have the program that is asked for unpacked, with those beside it; return its path, empty where there is none."""
+    import sys
+
+    for entry in mounts:
+        programs = programs_of(entry)
+        for name in (request.target, *([f"{request.target}.exe"] if sys.platform == "win32" else [])):
+            if name in programs:
+                from remote_wheel.api import checked, request_of
+                from remote_wheel.api.kept import answer_of
+
+                subjects = [entry["sha256"], entry["filename"], *programs.values()]
+                options, cache = checked(request.options), cache_folder(request.cache_dir)
+                answer = answer_of(request_of("program", subjects, options, cache))
+                from os.path import join
+
+                return join(answer["folder"], *name.split("/"))
+    return ""
 
 
 def _lock_beside(request: RunRequest) -> "str | None":
     """Return the lock that is the program's: SCRIPT.lock, else pylock.toml in its folder. Raises UsageError."""
     from os.path import dirname, isfile, join
 
-    is_script = request.kind == "script" and request.target != "-"
+    is_script = request.kind == "script" and request.target != "-" and not is_url(request.target)
     folder = dirname(request.target) if is_script else ""
     places = [*([f"{request.target}.lock"] if is_script else []), join(folder, "pylock.toml")]
     found = next((place for place in places if isfile(place)), None)
-    if found is None and (request.is_locked or not request.requirements):
+    if found is None and (request.is_locked or not (request.requirements or request.block)):
         from remote_wheel.errors import UsageError
 
         option, way = "--locked" if request.is_locked else "--frozen", f"remote-wheel lock REQ… -o {places[0]}"
@@ -85,12 +200,11 @@ def _names_in(request: RunRequest) -> "Sequence[str]":
     """Return the names in the program's code at its top level, which those of the modules it imports are among."""
     if request.kind == "module":
         return [f"{request.target}.__main__", request.target]
-    if request.kind == "exe" or request.target == "-":
+    if request.kind == "exe":
         return []
     try:
         if request.kind == "command":
             return compile(request.target, "<string>", "exec", dont_inherit=True).co_names
-        with open(request.target, "rb") as file:
-            return compile(file.read(), request.target, "exec", dont_inherit=True).co_names
-    except (OSError, SyntaxError, ValueError):  # said when it is run
+        return compile(request.source, request.target, "exec", dont_inherit=True).co_names
+    except (SyntaxError, ValueError):  # said when it is run
         return []

@@ -72,8 +72,9 @@ def _add_lock(commands: Any) -> None:
     about = "write what requirements resolve to as a lock file (PEP 751)"
     parser = _add(commands, "lock", _lock, about, "requirements")
     _add_target(parser)
-    where = "the lock file, by default pylock.toml; - is stdout"
-    parser.add_argument("-o", "--output", default="pylock.toml", metavar="FILE", help=where)
+    parser.add_argument("--script", metavar="FILE", help="a script whose inline metadata (PEP 723) says what it needs")
+    where = "the lock file, by default pylock.toml, of a script SCRIPT.lock beside it; - is stdout"
+    parser.add_argument("-o", "--output", metavar="FILE", help=where)
 
 
 def _add_prefetch(commands: Any) -> None:
@@ -88,6 +89,13 @@ def _add_bundle(commands: Any) -> None:
     _add_lock_instead(parser)
     _add_target(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder, a new one")
+
+
+def _add_unpack(commands: Any) -> None:
+    about = "write what requirements, or a lock, need into a folder, for editors and type checkers"
+    parser = _add(commands, "unpack", _unpack, about, "requirements")
+    _add_lock_instead(parser)
+    parser.add_argument("folder", metavar="DIR", help="the folder: new, empty, or one that unpack has made")
 
 
 def _add_lock_instead(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +192,12 @@ def _add_run(commands: Any) -> None:
     _add_of_lock(parser)
     parser.add_argument("--locked", action="store_true", help="use the lock beside the program; it must have each REQ")
     _add_options(parser)
+    about = "let the program read only itself, its interpreter and what is mounted, write nothing, and have no network"
+    parser.add_argument("--sandbox", action="store_true", help=about)
+    for option, what in (("read", "read"), ("write", "read and write")):
+        about = f"let it {what} this file or folder, too"
+        parser.add_argument(f"--sandbox-{option}", action="append", metavar="PATH", help=about)
+    parser.add_argument("--sandbox-network", action="store_true", help="let it use the network")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     parser.add_argument("-c", dest="code", metavar="CODE", help="run code, as python -c does")
@@ -282,10 +296,13 @@ def _facts(facts: dict[str, Any]) -> tuple[str, dict[str, str]]:
 
 
 def _lock(parsed: argparse.Namespace) -> int:
-    to_stdout = parsed.output == "-"
+    path = parsed.output or (f"{parsed.script}.lock" if parsed.script else "pylock.toml")
+    to_stdout = path == "-"
+    is_script_alone = parsed.script and not parsed.requirements and not parsed.files
     text = plans.lock(
-        _requirements(parsed),
-        folder=os.curdir if to_stdout else os.path.dirname(parsed.output),
+        [] if is_script_alone else _requirements(parsed),
+        script=parsed.script,
+        folder=os.curdir if to_stdout else os.path.dirname(path),
         python_version=parsed.python_version,
         platform=parsed.platform,
         **_options(parsed),
@@ -293,7 +310,7 @@ def _lock(parsed: argparse.Namespace) -> int:
     if to_stdout:
         output.artefact(text.rstrip("\n"))
     else:
-        output.write_file(parsed.output, text)
+        output.write_file(path, text)
     return 0
 
 
@@ -315,6 +332,13 @@ def _bundle(parsed: argparse.Namespace) -> int:
     )
     _tell(plan, parsed)
     output.note(f"{len(plan.pins)} wheel{'s are' if len(plan.pins) > 1 else ' is'} in {parsed.output}")
+    return 0
+
+
+def _unpack(parsed: argparse.Namespace) -> int:
+    plan = plans.unpack(*_required(parsed), folder=parsed.folder, **_of_lock(parsed), **_options(parsed))
+    _tell(plan, parsed)
+    output.note(f"{len(plan.pins)} wheel{'s are' if len(plan.pins) > 1 else ' is'} unpacked in {parsed.folder}")
     return 0
 
 
@@ -348,6 +372,7 @@ COMMANDS: Final[Mapping[str, Callable[[Any], None]]] = {
     "lock": _add_lock,
     "prefetch": _add_prefetch,
     "bundle": _add_bundle,
+    "unpack": _add_unpack,
     "demo": _add_demo,
     "cache": _add_cache,
 }

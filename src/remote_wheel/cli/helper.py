@@ -6,7 +6,7 @@ import sys
 from typing import Any, NoReturn
 
 from remote_wheel.api.cold import MARK, abandon, carry_out, collect_rarely, listen
-from remote_wheel.cli.output import flush, make_progress, take_stdout
+from remote_wheel.cli.output import LineProgress, flush, make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
 
@@ -20,7 +20,8 @@ def serve() -> NoReturn:
         request = json.load(sys.stdin)
         may_fork = hasattr(os, "fork") and os.environ.get("REMOTE_WHEEL_COMPILE") != "before"
         may_be_lean = may_fork and bool(request.get("may_be_lean"))
-        result = carry_out({**request, "may_be_lean": may_be_lean}, make_progress())
+        progress = LineProgress(sys.stderr) if request.pop("tells", False) else make_progress()
+        result = carry_out({**request, "may_be_lean": may_be_lean}, progress)
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}
     except KeyboardInterrupt:

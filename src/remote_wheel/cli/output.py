@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TextIO
 
-from remote_wheel.api.cold import Silent
+from remote_wheel.api.cold import TELLS, Silent
 from remote_wheel.errors import RemoteWheelError, UsageError
 
 
@@ -148,19 +148,12 @@ def report(error: BaseException, *, is_verbose: bool) -> int:
     return 2
 
 
-class TerminalProgress:
-    """Bars on a terminal, drawn by `rich`, which is loaded when there is something to draw; gone when closed."""
+class _Shown:
+    """Progress in words. A subclass shows a line of it by its key; what has sizes has *done* and *total* in bytes."""
 
-    _PATIENCE_S = 0.3  # what is done sooner needs no bar
-
-    def __init__(self, terminal: TextIO) -> None:
-        self._terminal = terminal
+    def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._bars: Any = None
-        self._started_s = time.monotonic()
         self._downloads: dict[str, tuple[int, int | None]] = {}
-        self._tasks: dict[str, Any] = {}
-        self._is_closed = False
 
     def resolving(self, projects: int) -> None:
         """Show how many projects the resolution has looked at."""
@@ -177,10 +170,53 @@ class TerminalProgress:
 
     def preparing(self, name: str) -> None:
         """Show what is verified and compiled, which comes when all is resolved."""
+        self._show("preparing", f"Preparing: {'-'.join(name.split('-')[:2])}", None, None)
+
+    def close(self) -> None:
+        """Show nothing more."""
+
+    def _show(self, key: str, text: str, done: int | None, total: int | None) -> None:
+        raise NotImplementedError
+
+
+class LineProgress(_Shown):
+    """A line of JSON for each step, for who started this process and draws it."""
+
+    _STEP_S = 0.05
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._told_s = stream, 0.0
+
+    def _show(self, key: str, text: str, done: int | None, total: int | None) -> None:
+        with self._lock:
+            if time.monotonic() - self._told_s < self._STEP_S:
+                return
+            self._told_s = time.monotonic()
+            line = json.dumps({"text": text, "done": done, "total": total})
+            with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+                print(f"{TELLS.decode()}{line}", file=self._stream, flush=True)  # the one place that prints
+
+
+class TerminalProgress(_Shown):
+    """Bars on a terminal, drawn by `rich`, which is loaded when there is something to draw; gone when closed."""
+
+    _PATIENCE_S = 0.3  # what is done sooner needs no bar
+
+    def __init__(self, terminal: TextIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._bars: Any = None
+        self._started_s = time.monotonic()
+        self._tasks: dict[str, Any] = {}
+        self._is_closed = False
+
+    def preparing(self, name: str) -> None:
+        """Show it in the place of what was resolved."""
         with self._lock:
             if self._bars and "resolving" in self._tasks:
                 self._bars.remove_task(self._tasks.pop("resolving"))
-        self._show("preparing", f"Preparing: {'-'.join(name.split('-')[:2])}", None, None)
+        super().preparing(name)
 
     def close(self) -> None:
         """Take the bars away, for good: a transfer that turned out not to be needed may go on for a while."""

@@ -105,6 +105,17 @@ class StoreError(RemoteWheelError):
         return f"the cache folder {self.path} can't be used: {self.reason}"
 
 
+class SandboxUnavailable(RemoteWheelError):
+    """Raised where a sandbox was asked for and this system can't make one. Nothing was run."""
+
+    _hint = "Run it on a Linux with Landlock (5.13 and later), in a container, or without the sandbox."
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"no sandbox can be made here: {self.reason}"
+
+
 class HelperFailed(RemoteWheelError):
     """Raised when the helper process ended without an answer: a bug of ours, or the system ended it."""
 

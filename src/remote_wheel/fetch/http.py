@@ -26,7 +26,7 @@ from remote_wheel.errors import (
     ServerError,
 )
 from remote_wheel.fetch.port import Answer, Sink, receive
-from remote_wheel.fetch.secure import is_host_among
+from remote_wheel.fetch.secure import hide_secrets, is_host_among
 from remote_wheel.settings import Limits
 from remote_wheel.spec.source import redact, redact_text
 
@@ -49,6 +49,7 @@ class HttpTransport:
         client_cert: str = "",
         check_host: Callable[[str], None] = lambda _: None,
     ) -> None:
+        hide_secrets()
         self._limits = limits
         self._session = _Session()
         self._session.check_host = check_host

@@ -18,7 +18,7 @@ from remote_wheel.errors import (
     TooLarge,
 )
 from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive
-from remote_wheel.fetch.secure import is_secure_enough
+from remote_wheel.fetch.secure import hide_secrets, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
 from remote_wheel.spec.source import redact, redact_text
@@ -47,6 +47,7 @@ class S3Transport:
     """One boto3 client for the life of the process that fetches; it is safe for threads."""
 
     def __init__(self, limits: Limits) -> None:
+        hide_secrets()
         self._limits = limits
         boto3 = import_extra("s3", "boto3", "s3")
         from botocore import UNSIGNED

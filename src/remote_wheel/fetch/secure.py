@@ -1,10 +1,36 @@
-"""Which places can be believed by themselves: not plain http, but this very machine and what the user named."""
+"""Which places can be believed by themselves, which may be asked, and what must not be told of them."""
 
+import logging
+import re
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
+from remote_wheel.spec.source import redact_text
+
 _PLAIN: Final = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
+
+_QUERY: Final = re.compile(r"\?[^\s\"']+")  # of a path, as a request's line has it
+
+
+class _Redacting(logging.Filter):
+    """Takes out of a log record what may be secret: user names, passwords and the values of queries."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _QUERY.sub("?…", redact_text(record.getMessage())), ()
+        return True
+
+
+_REDACTING: Final = _Redacting()
+
+
+def hide_secrets() -> None:
+    """Have the libraries that carry requests tell no secrets to logs, whatever their level.
+
+    botocore tells keys' signatures and tokens below INFO, in so many places that nothing of that is let through.
+    """
+    logging.getLogger("urllib3.connectionpool").addFilter(_REDACTING)
+    logging.getLogger("botocore").setLevel(logging.INFO)
 
 
 def is_host_among(url: str, hosts: Collection[str]) -> bool:

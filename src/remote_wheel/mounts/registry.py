@@ -90,6 +90,11 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
     return gone
 
 
+def make_trees() -> None:
+    """Have the trees of all mounts that are still to be unpacked."""
+    _finder.make_trees()
+
+
 def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
     """Return the roots of *entries*, not mounted. Raises as add does, but for AlreadyImported."""
     with _lock:

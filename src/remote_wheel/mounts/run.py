@@ -65,8 +65,8 @@ class RunRequest:
     """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
 
     __slots__ = (
-        "argv", "cache_dir", "extras", "groups", "is_locked", "is_verbose", "kind", "lock", "options", "requirements",
-        "target",
+        "argv", "block", "cache_dir", "extras", "groups", "is_locked", "is_verbose", "kind", "lock", "options",
+        "program", "requirements", "sandbox", "source", "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -81,6 +81,10 @@ class RunRequest:
         self.kind = ""
         self.target = ""
         self.argv: list[str] = []
+        self.sandbox: "dict[str, Any] | None" = None  # the fields of an api.sandbox.Sandbox
+        self.program = ""  # the file that --exe names, where it is no entry point
+        self.source = b""  # the script's
+        self.block = ""  # and what its inline metadata says (PEP 723)
 
 
 def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
@@ -90,16 +94,9 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
         word = arguments[at]
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         at += 1
-        if option in ("-v", "--verbose"):
-            request.is_verbose = True
-            continue
-        if word == "--locked":
-            request.is_locked = True
-            continue
-        if option in _BY_FLAG and _BY_FLAG[option][1] in SWITCHES:
+        if _take_switch(request, option):
             if equals:
                 return None
-            request.options[_BY_FLAG[option][0]] = SWITCHES[_BY_FLAG[option][1]]
             continue
         if not word.startswith("-") or word == "-":
             request.kind, request.target, request.argv = "script", word, list(arguments[at:])
@@ -122,11 +119,32 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
     return None
 
 
+def _take_switch(request: RunRequest, option: str) -> bool:
+    """Take an option that has no value; False where it is another one."""
+    if option in ("-v", "--verbose"):
+        request.is_verbose = True
+    elif option == "--locked":
+        request.is_locked = True
+    elif option in ("--sandbox", "--sandbox-network"):
+        request.sandbox = request.sandbox or {}
+        if option == "--sandbox-network":
+            request.sandbox["allows_network"] = True
+    elif option in _BY_FLAG and _BY_FLAG[option][1] in SWITCHES:
+        request.options[_BY_FLAG[option][0]] = SWITCHES[_BY_FLAG[option][1]]
+    else:
+        return False
+    return True
+
+
 def _take_value(request: RunRequest, option: str, value: str) -> bool:
     if option == "--with":
         request.requirements.append(value)
     elif option == "--with-requirements":
         request.requirements.append(f"-r {value}")
+    elif option in ("--sandbox-read", "--sandbox-write"):
+        kind = f"{option[10:]}s"
+        request.sandbox = request.sandbox or {}
+        request.sandbox[kind] = (*request.sandbox.get(kind, ()), os.path.abspath(value))
     elif option == "--lock":
         if request.lock is not None:
             from remote_wheel.errors import UsageError
@@ -157,6 +175,8 @@ def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
     SystemExit passes through. Another exception is shown as python shows it, without our own frames.
     """
     try:
+        if request.program:
+            return _run_file(request)
         if request.kind == "exe":
             return _run_exe(request, scripts[request.target])
         if request.kind == "module":
@@ -181,6 +201,25 @@ def _run_exe(request: RunRequest, target: str) -> int:
     sys.exit(value())
 
 
+def _run_file(request: RunRequest) -> int:
+    """Become a program of a wheel's ``.data/scripts``; a script for python, whatever its path, is one for this one."""
+    path = request.program
+    with open(path, "rb") as file:
+        is_python = file.read(8) == b"#!python"  # as wheels have it, for installers to replace
+        file.seek(0)
+        request.source = file.read() if is_python else b""
+    if is_python:
+        request.kind, request.target = "script", path
+        return _run_code(request)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":  # where exec lets the shell go on before the program ends
+        os.execv(path, [path, *request.argv])  # noqa: S606  # running it is what was asked for
+    import subprocess
+
+    return subprocess.call([path, *request.argv])
+
+
 def _run_module(request: RunRequest) -> int:
     import runpy
 
@@ -198,19 +237,65 @@ def _run_code(request: RunRequest) -> int:
         sys.argv[:] = ["-c", *request.argv]
         source, filename = request.target.encode(), "<string>"
     else:
+        source = request.source
         if request.target == "-":
             _set_program_folder("")
-            source, filename = sys.stdin.buffer.read(), "<stdin>"
+            filename = "<stdin>"
+        elif is_url(request.target):
+            _set_program_folder("")
+            filename = main.__dict__["__file__"] = request.target
+            main.__dict__["__loader__"] = _SourceAtHand(source)
         else:
             filename = os.path.abspath(request.target)  # as python does since 3.9; argv keeps what was typed
             _set_program_folder(os.path.dirname(os.path.realpath(filename)))
-            with open(filename, "rb") as file:
-                source = file.read()
             main.__dict__["__file__"] = filename
         sys.argv[:] = [request.target, *request.argv]
     code: CodeType = compile(source, filename, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102  # running the user's program is what `run` is for
     return 0
+
+
+class _SourceAtHand:
+    """A loader that tells tracebacks the lines of a script that is no file."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+
+    def get_source(self, _name: str) -> str:
+        from importlib.util import decode_source
+
+        return decode_source(self._source)
+
+
+def is_url(target: str) -> bool:
+    """Whether a script is one to be fetched."""
+    return "://" in target
+
+
+def script_block(source: bytes) -> str:
+    """Return the contents of the script's ``# /// script`` block (PEP 723), empty where it has none.
+
+    Raises ValueError where it has two. By hand, for a warm start has no regular expressions.
+    """
+    if b"# /// script" not in source:
+        return ""
+    lines = source.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+    found: list[str] = []
+    at = 0
+    while at < len(lines):
+        at += 1
+        if lines[at - 1] != "# /// script":
+            continue
+        end = at
+        while end < len(lines) and (lines[end] == "#" or lines[end].startswith("# ")):
+            end += 1
+        closing = [place for place in range(at, end) if lines[place] == "# ///"]
+        if closing:
+            found.append("\n".join(line[2:] for line in lines[at : closing[-1]]))
+            at = end
+    if len(found) > 1:
+        raise ValueError("it has two script blocks")
+    return found[0] if found else ""
 
 
 def _new_main() -> "ModuleType":

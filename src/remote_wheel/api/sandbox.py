@@ -1,0 +1,257 @@
+"""A sandbox on request: Landlock for files, signals and TCP, seccomp for what it leaves out, limits, no new rights.
+
+What a kernel can't enforce is told; one that has no Landlock, or another system, is refused: nothing is pretended.
+Sources: Documentation/userspace-api/landlock.rst and seccomp_filter.rst of Linux, landlock(7), seccomp(2).
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from remote_wheel.errors import SandboxUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from remote_wheel.mounts.finder import Root
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # prctl's
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls, the same on every architecture
+_VERSION, _PATH_BENEATH = 1, 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+_READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
+_OF_FILES: Final = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV  # of a rule on what is no folder
+_TCP: Final = 0b11  # bind, connect
+_SCOPES: Final = 0b11  # abstract sockets, signals
+# By the version of Landlock that can enforce it: what an older one can't.
+_SINCE: Final = {
+    2: "moving files between writable folders is forbidden altogether",
+    3: "files that may be read can be truncated",
+    5: "devices that may be opened can be controlled (ioctl)",
+    6: "signals can be sent to processes outside",
+}
+# What every program may read, as far as it is there: the system's libraries and what they look up.
+_SYSTEM: Final = (
+    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+    "/etc/localtime", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/etc/hosts",
+    "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/mime.types",
+    "/etc/alternatives",
+    "/dev/random", "/dev/urandom", "/dev/zero", "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo",
+)  # fmt: skip
+_SINKS: Final = ("/dev/null",)
+_UNIX, _INET, _INET6 = 1, 2, 10  # families of sockets
+_DENIED: Final = (
+    "ptrace", "process_vm_readv", "process_vm_writev", "io_uring_setup", "bpf", "perf_event_open", "userfaultfd",
+    "keyctl", "add_key", "request_key", "mount", "umount2", "pivot_root", "kexec_load", "init_module", "finit_module",
+    "delete_module", "reboot", "swapon", "unshare", "setns", "open_by_handle_at",
+)  # fmt: skip
+# architecture → (AUDIT_ARCH of linux/audit.h, the number of socket, the numbers of _DENIED in that order)
+_MACHINES: Final[Mapping[str, tuple[int, int, tuple[int, ...]]]] = {
+    "x86_64": (
+        0xC000003E,
+        41,
+        (101, 310, 311, 425, 321, 298, 323, 250, 248, 249, 165, 166, 155, 246, 175, 313, 176, 169, 167, 272, 308, 304),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        198,
+        (117, 270, 271, 425, 280, 241, 282, 219, 217, 218, 40, 39, 41, 104, 105, 273, 106, 142, 224, 97, 268, 265),
+    ),
+}
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF: ld [k], jeq, jge, ret
+_ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16  # in struct seccomp_data
+_X32: Final = 0x40000000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What a program may do beside reading the system's libraries, its interpreter and what is mounted.
+
+    Paths are files or folders with all below them; what may be written may be read. Without *allows_network* there are
+    no sockets but pairs.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    allows_network: bool = False
+
+
+def shortcomings() -> list[str]:
+    """Return what of a sandbox this kernel can't enforce. Raises SandboxUnavailable where it is too little."""
+    if sys.platform != "linux":
+        raise SandboxUnavailable(reason=f"{sys.platform} has no Landlock")
+    if platform.machine() not in _MACHINES or sys.maxsize < 1 << 32:
+        raise SandboxUnavailable(reason=f"the system calls of {platform.machine()} are not known here")
+    version = _abi()
+    if version < 1:
+        raise SandboxUnavailable(reason="this kernel has no Landlock, or it is switched off")
+    return [text for since, text in _SINCE.items() if version < since]
+
+
+def restrict(sandbox: Sandbox, reads: Iterable[str]) -> None:
+    """Restrict this process, and all that it starts, for good; *reads* are what it must read to work at all.
+
+    Raises SandboxUnavailable, or UsageError for a path of the sandbox that is not there.
+    """
+    shortcomings()
+    for path in (*sandbox.reads, *sandbox.writes):
+        if not os.path.exists(path):
+            raise UsageError(message=f"the sandbox is to let {path!r} be used, and it is not there")
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would have what was read
+    libc = ctypes.CDLL(None, use_errno=True)
+    _call(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
+    _restrict_files(libc, sandbox, (*_SYSTEM, *sandbox.reads, *reads))
+    _restrict_calls(libc, allows_network=sandbox.allows_network)
+
+
+def run_apart(sandbox: Sandbox, reads: Iterable[str], tell: Callable[[Sequence[str]], None]) -> int | None:
+    """Fork a child that is restricted; return None in it, and its exit code in the parent, once it has ended.
+
+    It has a folder for temporary files of its own, which is removed behind it. *tell* gets what can't be enforced.
+    """
+    import shutil
+    import signal
+    import tempfile
+
+    tell([f"the sandbox: {text}" for text in shortcomings()])
+    temporary = tempfile.mkdtemp(prefix="remote_wheel-sandbox-")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        os.environ["TMPDIR"] = tempfile.tempdir = temporary
+        restrict(replace(sandbox, writes=(*sandbox.writes, temporary)), reads)
+        return None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and what it means is the program's to say
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: os.kill(child, got))
+    try:
+        _, status = os.waitpid(child, 0)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if os.WIFSIGNALED(status):  # die of the same, so that a shell sees it
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    return os.waitstatus_to_exitcode(status)
+
+
+def run_sandboxed(
+    command: Sequence[str], given: bool | Mapping[str, Any], roots: "Sequence[Root]", options: dict[str, Any]
+) -> "subprocess.CompletedProcess[Any]":
+    """Do what subprocess.run does with *options*, in a sandbox that has the mounts of *roots* and the program."""
+    import subprocess
+    import tempfile
+
+    from remote_wheel.mounts.finder import make_tree
+
+    fields = {} if given is True else {**given} if given else {}
+    known = ("reads", "writes", "allows_network")
+    if unknown := [name for name in fields if name not in known]:
+        raise UsageError(message=f"a sandbox has no {unknown[0]!r}", way_out=f"It has {', '.join(known)}.")
+    shortcomings()
+    for root in roots:
+        if root.is_pending:
+            make_tree(root)
+    places = [place for root in roots for place in (root.path, root.image.path)]
+    program = [os.path.join(options.get("cwd") or "", word) for word in command[1:2] if not word.startswith("-")]
+    with tempfile.TemporaryDirectory(prefix="remote_wheel-sandbox-") as temporary:
+        paths = {name: tuple(map(os.path.abspath, fields.get(name, ()))) for name in ("reads", "writes")}
+        sandbox = Sandbox(
+            reads=paths["reads"],
+            writes=(*paths["writes"], temporary),
+            allows_network=bool(fields.get("allows_network")),
+        )
+        reads = [*interpreter_places(), *places, *map(os.path.abspath, program), _PACKAGE]
+        environ = {**options["env"], "TMPDIR": temporary}
+        changed = {"check": False, **options, "env": environ, "preexec_fn": lambda: restrict(sandbox, reads)}
+        return subprocess.run(command, **changed)  # check is among them
+
+
+def interpreter_places() -> list[str]:
+    """Return what this interpreter reads of itself, and what it finds modules in."""
+    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, *(path for path in sys.path if path)]
+
+
+def _abi() -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION)))
+
+
+def _call(result: int, what: str) -> int:
+    if result < 0:
+        raise SandboxUnavailable(reason=f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _restrict_files(libc: ctypes.CDLL, sandbox: Sandbox, reads: Iterable[str]) -> None:
+    version = _abi()
+    most = {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)
+    handled = (1 << most) - 1
+    tcp = _TCP if version >= 4 and not sandbox.allows_network else 0
+    attributes = struct.pack("=3Q", handled, tcp, _SCOPES if version >= 6 else 0)
+    size = ctypes.c_size_t(len(attributes))
+    rules = _call(libc.syscall(_CREATE_RULESET, attributes, size, ctypes.c_uint32(0)), "landlock_create_ruleset")
+    try:
+        for paths, allowed in ((reads, _READ), (_SINKS, _READ | _WRITE_FILE), (sandbox.writes, handled & ~_EXECUTE)):
+            for path in paths:
+                _allow(libc, rules, path, allowed & handled)
+        _call(libc.syscall(_RESTRICT_SELF, rules, ctypes.c_uint32(0)), "landlock_restrict_self")
+    finally:
+        os.close(rules)
+
+
+def _allow(libc: ctypes.CDLL, rules: int, path: str, allowed: int) -> None:
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # one of the system's that is not there
+        return
+    try:
+        is_folder = os.path.isdir(path)
+        rule = struct.pack("=Qi", allowed if is_folder else allowed & _OF_FILES, place)
+        _call(libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, rule, ctypes.c_uint32(0)), f"landlock_add_rule for {path}")
+    finally:
+        os.close(place)
+
+
+def _restrict_calls(libc: ctypes.CDLL, *, allows_network: bool) -> None:
+    code = b"".join(_program(allows_network=allows_network))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    head = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
+    _call(libc.prctl(_SECCOMP, _FILTER, head, 0, 0), "seccomp")
+
+
+def _program(*, allows_network: bool) -> Iterator[bytes]:
+    """Yield the filter's instructions: the denied calls are refused, and sockets but those of an allowed network."""
+
+    def step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, if_true, if_false, value)
+
+    architecture, socket, denied = _MACHINES[platform.machine()]
+    yield step(_LOAD, _ARCHITECTURE_AT)
+    yield step(_EQUAL, architecture, 1, 0)
+    yield step(_RETURN, _KILL)
+    yield step(_LOAD, _NUMBER_AT)
+    yield step(_AT_LEAST, _X32, 0, 1)
+    yield step(_RETURN, _REFUSE)
+    for number in denied:
+        yield step(_EQUAL, number, 0, 1)
+        yield step(_RETURN, _REFUSE)
+    yield step(_EQUAL, socket, 1, 0)
+    yield step(_RETURN, _ALLOW)
+    yield step(_LOAD, _ARGUMENT_AT)
+    for family in (_INET, _INET6) if allows_network else ():
+        yield step(_EQUAL, family, 0, 1)
+        yield step(_RETURN, _ALLOW)
+    yield step(_RETURN, _REFUSE)

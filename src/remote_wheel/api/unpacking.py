@@ -1,0 +1,74 @@
+"""Wheels unpacked into a plain folder, as installers lay out site-packages: for editors, type checkers and images."""
+
+import hashlib
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.exceptions import InstallerError
+from installer.sources import WheelFile
+from installer.utils import get_launcher_kind
+
+from remote_wheel.api.bundling import BundledFile
+from remote_wheel.errors import StoreError, UsageError
+
+_OURS: Final = ".remote-wheel-unpacked"  # says that a folder was made here, and may be replaced
+
+
+def check_may_be_written(folder: Path) -> None:
+    """Raise UsageError unless *folder* is new, empty, or one that was unpacked here before."""
+    if folder.exists() and not (folder / _OURS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        way = "Name a new folder, or one that unpack has made."
+        raise UsageError(message=f"{str(folder)!r} is there and not empty", way_out=way)
+
+
+def unpack_wheels(folder: Path, files: Sequence[BundledFile]) -> None:
+    """Install the wheels into *folder* and its ``bin``: whole, in place of what was unpacked there before, or not.
+
+    Nothing of them runs; a ``.pth`` file lies there, and is read by nobody who has the folder on PYTHONPATH. Raises
+    UsageError where it can't be written, StoreError where a wheel changed meanwhile or two have the same file.
+    """
+    check_may_be_written(folder)
+    staging, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    try:
+        staging.mkdir(parents=True)
+        try:
+            for file in files:
+                _install(staging, folder, file)
+            (staging / _OURS).write_text("".join(f"{file.filename}\n" for file in files), encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(message=f"{str(folder)!r} can't be written: {error.strerror or error}") from error
+
+
+def _install(staging: Path, folder: Path, file: BundledFile) -> None:
+    places = {"purelib": "", "platlib": "", "scripts": "bin", "headers": "include", "data": ""}
+    destination = SchemeDictionaryDestination(
+        {scheme: str(staging / place) for scheme, place in places.items()},
+        interpreter=sys.executable,
+        script_kind=get_launcher_kind(),
+    )
+    with open(file.path, "rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+            raise StoreError(path=file.path, reason="it changed since it was verified")
+        opened.seek(0)
+        with zipfile.ZipFile(opened) as archive:
+            archive.filename = file.filename  # the store knows it by its digest
+            try:
+                install(WheelFile(archive), destination, {"INSTALLER": b"remote_wheel\n"})
+            except (InstallerError, FileExistsError) as error:
+                reason = f"{file.filename} can't be unpacked beside the others: {error}".replace(
+                    str(staging), str(folder)
+                )
+                raise StoreError(path=str(folder), reason=reason) from error

@@ -1,0 +1,144 @@
+"""One function for each reader: takes any bytes, and raises only where a reader does what it must not."""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from fixtures.hostile import METADATA, Part, good, packed
+from remote_wheel.errors import RemoteWheelError
+from remote_wheel.index.page import parse_page
+from remote_wheel.index.target import target_of_this_machine
+from remote_wheel.resolution.pylock import parse_pylock
+from remote_wheel.settings import Limits
+from remote_wheel.spec.metadata import dump_metadata, load_metadata, parse_metadata
+from remote_wheel.spec.requirements_file import parse_requirements_file
+from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.tar import TarArchive
+from remote_wheel.verify.wheel import verify_wheel
+
+LIMITS: Final = Limits(unpacked_bytes=1 << 24, member_bytes=1 << 22, members=1000, source_bytes=1 << 24)
+_TARGET = target_of_this_machine()
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
+    KeyError,
+)  # fmt: skip
+
+
+def archive(data: bytes) -> None:
+    """What our reader accepts, zipfile reads alike: the same names, the same contents."""
+    try:
+        ours = Archive(data, subject="x", limits=LIMITS)
+        contents = {name: ours.read(name) for name in ours.members}
+    except RemoteWheelError:
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as theirs:
+        assert sorted(theirs.namelist()) == sorted(contents)
+        assert {name: theirs.read(name) for name in theirs.namelist()} == contents
+
+
+def tar(data: bytes) -> None:
+    """Whatever is accepted can be read whole."""
+    try:
+        ours = TarArchive(data, subject="x", limits=LIMITS)
+    except RemoteWheelError:
+        return
+    for name, member in ours.members.items():
+        assert member.is_link or len(ours.read(name)) == member.size_bytes
+
+
+def wheel(data: bytes) -> None:
+    """What is verified has every file that it says, by its name."""
+    try:
+        verified = verify_wheel(data, filename="evil-1.0-py3-none-any.whl", sha256="0" * 64, limits=LIMITS)
+    except RemoteWheelError:
+        return
+    assert all(len(verified.read(path)) == verified.size_of(path) for path in verified.files)
+
+
+def record(data: bytes) -> None:
+    """Any RECORD in a right wheel."""
+    wheel(packed(good(record=data)))
+
+
+def metadata(data: bytes) -> None:
+    """What is read is kept and read again as it was."""
+    try:
+        read = parse_metadata(data, subject="x")
+    except RemoteWheelError:
+        return
+    assert load_metadata(dump_metadata(read)) == read
+
+
+def page(data: bytes) -> None:
+    """Both kinds of page; every file of it has a URL with a scheme."""
+    for content_type in ("application/vnd.pypi.simple.v1+json", "text/html", "text/html; charset=x", ""):
+        try:
+            found = parse_page(
+                data, content_type, url="https://index.example/simple/x/", project=canonicalize_name("x"), index="i"
+            )
+        except RemoteWheelError:
+            continue
+        assert all(":" in file.url for file in found.files)
+
+
+def lock(data: bytes) -> None:
+    """A lock file is a plan with hashes, or is refused."""
+    try:
+        plan = parse_pylock(data.decode("utf-8", "replace"), _TARGET, shown="x", locate=lambda path: path)
+    except RemoteWheelError:
+        return
+    assert all(pin.digests or pin.commit for pin in plan.pins)
+
+
+def requirements(data: bytes) -> None:
+    """Requirements files are read, or refused by line."""
+    try:
+        parse_requirements_file("r.txt", lambda _: data.decode("utf-8", "replace"), lambda _, named: named, {})
+    except (RemoteWheelError, RecursionError):  # a file that includes itself is read once; this one is always another
+        return
+
+
+def _tar_seed() -> bytes:
+    import tarfile
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        entry = tarfile.TarInfo("x/__init__.py")
+        entry.size = 2
+        made.addfile(entry, io.BytesIO(b"x\n"))
+    return out.getvalue()
+
+
+_FILE = {"filename": "x-1-py3-none-any.whl", "url": "x-1-py3-none-any.whl", "hashes": {"sha256": "0" * 64}, "size": 1}
+_LOCK = f"""lock-version = "1.0"
+created-by = "x"
+[[packages]]
+name = "x"
+version = "1"
+[[packages.wheels]]
+url = "https://index.example/x-1-py3-none-any.whl"
+hashes = {{ sha256 = "{"0" * 64}" }}
+"""
+# reader → what it should read; the fuzzers change these
+TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
+    "archive": (archive, (packed(good()), packed(good(Part(b"evil/x.py", b"x" * 500, method=8))))),
+    "tar": (tar, (_tar_seed(),)),
+    "wheel": (wheel, (packed(good()),)),
+    "record": (record, (good()[-1].data,)),
+    "metadata": (metadata, (METADATA + b"Requires-Dist: x>=1; extra == 'y'\nProvides-Extra: y\n\nText\n",)),
+    "page": (
+        page,
+        (
+            json.dumps({"meta": {"api-version": "1.1"}, "name": "x", "files": [_FILE]}).encode(),
+            b'<!DOCTYPE html><html><body><a href="x-1-py3-none-any.whl#sha256=00" data-yanked="">x-1</a></body></html>',
+        ),
+    ),
+    "lock": (lock, (_LOCK.encode(),)),
+    "requirements": (requirements, (b"x>=1 --hash=sha256:00\n-c c.txt\n--index-url https://index.example\n",)),
+}
