@@ -45,9 +45,7 @@ def test_a_script_says_what_it_needs(shop: LoopbackIndex, remote_wheel: Python, 
 
 
 def test_the_warm_path_reads_no_toml(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
-    (tmp_path / "s.py").write_text(
-        f"{BLOCK}print(sorted({{'tomllib', 'subprocess', 'json'}} & set(sys.modules)))\n"
-    )
+    (tmp_path / "s.py").write_text(f"{BLOCK}print(sorted({{'tomllib', 'subprocess', 'json'}} & set(sys.modules)))\n")
     remote_wheel("run", "s.py")
     assert remote_wheel("run", "s.py").stdout.endswith("True\n[]\n")
 

@@ -165,7 +165,7 @@ def _listen_to(helper: "subprocess.Popen[bytes]", data: bytes, watcher: "Callabl
             if line.startswith(TELLS):
                 watcher(json.loads(line.removeprefix(TELLS)))
             else:
-                sys.stderr.write(line.decode("utf-8", "replace"))
+                os.write(2, line)  # where it would have gone
     reader.join()
     helper.stdout.close()
     helper.wait()

@@ -127,8 +127,6 @@ def run_apart(sandbox: Sandbox, reads: Iterable[str], tell: Callable[[Sequence[s
 
     tell([f"the sandbox: {text}" for text in shortcomings()])
     temporary = tempfile.mkdtemp(prefix="remote_wheel-sandbox-")
-    sys.stdout.flush()
-    sys.stderr.flush()
     child = os.fork()
     if not child:
         os.environ["TMPDIR"] = tempfile.tempdir = temporary

@@ -20,7 +20,7 @@ def serve() -> NoReturn:
         request = json.load(sys.stdin)
         may_fork = hasattr(os, "fork") and os.environ.get("REMOTE_WHEEL_COMPILE") != "before"
         may_be_lean = may_fork and bool(request.get("may_be_lean"))
-        progress = LineProgress(sys.stderr) if request.pop("tells", False) else make_progress()
+        progress = LineProgress() if request.pop("tells", False) else make_progress()
         result = carry_out({**request, "may_be_lean": may_be_lean}, progress)
     except RemoteWheelError as error:
         result = {"error": type(error).__name__, "facts": error.facts()}

@@ -184,9 +184,9 @@ class LineProgress(_Shown):
 
     _STEP_S = 0.05
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._stream, self._told_s = stream, 0.0
+        self._stream, self._told_s = sys.stderr, 0.0
 
     def _show(self, key: str, text: str, done: int | None, total: int | None) -> None:
         with self._lock:

@@ -22,6 +22,7 @@ class _Redacting(logging.Filter):
 
 
 _REDACTING: Final = _Redacting()
+_TALKATIVE: Final = ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager", "urllib3.connection")
 
 
 def hide_secrets() -> None:
@@ -29,7 +30,8 @@ def hide_secrets() -> None:
 
     botocore tells keys' signatures and tokens below INFO, in so many places that nothing of that is let through.
     """
-    logging.getLogger("urllib3.connectionpool").addFilter(_REDACTING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_REDACTING)
     logging.getLogger("botocore").setLevel(logging.INFO)
 
 

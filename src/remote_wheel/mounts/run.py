@@ -211,8 +211,6 @@ def _run_file(request: RunRequest) -> int:
     if is_python:
         request.kind, request.target = "script", path
         return _run_code(request)
-    sys.stdout.flush()
-    sys.stderr.flush()
     if os.name != "nt":  # where exec lets the shell go on before the program ends
         os.execv(path, [path, *request.argv])  # noqa: S606  # running it is what was asked for
     import subprocess

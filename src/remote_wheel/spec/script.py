@@ -4,8 +4,8 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -122,7 +122,8 @@ def _placed(text: str, sources: Mapping[str, Mapping[str, Any]], path: str) -> s
         place = f"git+{source['git'].removeprefix('git+')}" + (f"@{revision}" if revision else "")
         place += f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
     elif "path" in source:
-        place = Path(os.path.dirname(path), str(source["path"])).resolve().as_uri()
+        place = os.path.normpath(os.path.join(os.path.dirname(path), str(source["path"]))).replace(os.sep, "/")
+        place = f"file://{'' if place.startswith('/') else '/'}{quote(place)}"
     else:
         way = "It may be an index, url, git or path."
         raise UsageError(message=f"{path}: the source of {requirement.name} is none we know", way_out=way)
