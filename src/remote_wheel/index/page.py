@@ -132,7 +132,7 @@ def _read_html(text: str, url: str, project: NormalizedName) -> tuple[list[Any],
         warnings.simplefilter("ignore", simple.APIVersionWarning)
         try:
             entries: list[Any] = list(simple.from_project_details_html(text, project)["files"])
-        except simple.UnsupportedAPIVersion as error:
+        except (simple.UnsupportedAPIVersion, AssertionError) as error:  # the latter for "<![" in the parser under it
             raise ValueError(str(error)) from error
     status = head.get("project-status", "active"), head.get("project-status-reason", "")
     return entries, join_url(url, match[1]) if match else url, (html.unescape(status[0]), html.unescape(status[1]))

@@ -58,8 +58,11 @@ def is_free(descriptor: int, digest: str) -> bool:
 
 
 def give_back(descriptor: int, digest: str) -> None:
-    """Let go of what is_free took."""
-    _lock(descriptor, digest, "F_UNLCK")
+    """Let go of what is_free took; where that is refused, closing the file does it."""
+    try:
+        _lock(descriptor, digest, "F_UNLCK")
+    except OSError:
+        pass
 
 
 def open_leases(store: str) -> int:

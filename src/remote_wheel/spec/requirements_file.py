@@ -120,7 +120,8 @@ def _with_hashes(line: str, path: str, number: int, found: RequirementsFile) -> 
     hashes = frozenset(f"{algorithm.lower()}:{digest.lower()}" for algorithm, digest in _HASH.findall(line))
     requirement = _HASH.sub("", line).strip()
     if " --" in requirement:
-        raise _refusal(path, number, f"the option --{requirement.partition(' --')[2].split()[0]} is not known")
+        option = requirement.partition(" --")[2].partition(" ")[0]
+        raise _refusal(path, number, f"the option --{option} is not known")
     if hashes:
         if not any(each.partition(":")[0] in STRONG for each in hashes):
             raise _refusal(path, number, "its hashes are weaker than SHA-256")

@@ -252,7 +252,8 @@ def _locked(path: Path, *, may_wait: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):  # what is refused here, the process's end does
+            lock.release()
 
 
 @contextmanager

@@ -27,6 +27,7 @@ _LOCATOR64: Final = struct.Struct("<4sIQI")
 _EXTRA: Final = struct.Struct("<2H")
 _DEFLATE_LEVEL, _DESCRIPTOR, _UTF8 = 0b110, 0b1000, 0x800
 _UNICODE_EXTRAS: Final = (0x7075, 0x6375)  # a second name beside the name: two readers, two files
+_NEWEST: Final = 63  # version 6.3 of APPNOTE, ten times
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _NO_EXTRA: Final[dict[int, memoryview]] = {}
 
@@ -228,8 +229,10 @@ class Archive:
         signature, *fields = self._unpack(_CENTRAL, at, "its central directory")
         if signature != b"PK\x01\x02":
             self._refuse("", "its central directory holds fewer members than stated")
-        _made, _needed, flags, method, _time, _date, crc, packed, size = fields[:9]
+        _made, needed, flags, method, _time, _date, crc, packed, size = fields[:9]
         name_len, extra_len, comment_len, disk, _internal, external, header = fields[9:]
+        if needed > _NEWEST:
+            self._refuse("", f"a member needs version {needed / 10} of the format, which there is none of")
         name_at = at + _CENTRAL.size
         following = name_at + name_len + extra_len + comment_len
         if following > len(self._data):
