@@ -83,6 +83,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # What a warm start has to know before any file is read.
 _NOT_IN_FILES = ("offline", "refresh", "no_cache", "max_cache_size")
+_POLICY = ("allow_insecure", "allow_shadow", "allowed_hosts", "allowed_indexes", "frozen", "require_hashes", "verify")
 _TABLE = "remote-wheel"
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
@@ -142,7 +143,9 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
             raise UsageError(message=f"{path} can't be read: {reason}") from error
         if os.path.basename(path) == "pyproject.toml":
             table = table.get("tool", {}).get(_TABLE, {})
-        found |= {name: (value, path) for name, value in options_of_table(table, path).items()}
+        options = options_of_table(table, path)
+        # What the user's own file says of what may be at all, no project's file says otherwise.
+        found |= {name: (value, path) for name, value in options.items() if name not in _POLICY or name not in found}
     return found
 
 

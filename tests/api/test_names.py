@@ -44,6 +44,46 @@ def test_the_same_where_images_are_finished_behind_the_import(index: LoopbackInd
         assert python(f"{code}; time.sleep(0.5)", REMOTE_WHEEL_COMPILE="ahead").stdout == "helper\n"
 
 
+def test_whose_module_it_is_by_what_else_a_project_has(index: LoopbackIndex, python: Python) -> None:
+    """A project whose only module has another name, as pyjwt's jwt: in one plan, in two calls, and installed."""
+    index.add("aaa", "1", {"aaa.py": "", "jwt/__init__.py": "WHO = 'aaa'\n"})
+    index.add("pyjwt", "1", {"jwt/__init__.py": "WHO = 'pyjwt'\n"})
+    code = CATCH + "print(caught(remote_wheel.require, 'aaa', 'pyjwt'))\nimport jwt; print(jwt.WHO)"
+    told, who = python(code).stdout.splitlines()
+    assert told == "[\"aaa 1 has a module 'jwt', which is pyjwt's: it is not used (allow_shadow)\"]"
+    assert who == "pyjwt"
+    for first, second in (("aaa", "pyjwt"), ("pyjwt", "aaa")):
+        code = f"import remote_wheel as rw; rw.resolve({first!r}).mount(); rw.resolve({second!r}).mount()"
+        assert python(code + "; import jwt; print(jwt.WHO)").stdout == "pyjwt\n"
+
+
+def test_a_module_of_what_is_installed(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    info = tmp_path / "site" / "helper-2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: helper\nVersion: 2\n")
+    (info / "RECORD").write_text("helper.py,,\nhelper-2.dist-info/METADATA,,\n")
+    (tmp_path / "site" / "helper.py").write_text("WHO = 'installed'\n")
+    index.add("app", "1", {"app.py": "import helper\nWHO = helper.WHO\n", "helper.py": "WHO = 'app'\n"},
+              requires=["helper"])  # fmt: skip
+    code = "import sys; sys.path.append('site'); import remote_wheel; print(remote_wheel.require('app').WHO)"
+    for _ in range(2):
+        assert python(code).stdout == "installed\n"
+
+
+def test_this_library_is_never_replaced(index: LoopbackIndex, python: Python) -> None:
+    index.add("evil", "1", {"evil.py": "V = 1\n", "remote_wheel/__init__.py": "1/0\n", "remote_wheel/mounts.py": "1/0"})
+    index.add("good", "1", {"good/__init__.py": "", "good/x.txt": "text"})
+    code = """
+        import remote_wheel, importlib.resources
+        with remote_wheel.environment("evil", "good", in_memory=[":all:"], allow_shadow=["remote_wheel"]) as env:
+            import good, evil
+            print(importlib.resources.files("good").joinpath("x.txt").read_text(), evil.V)
+            import remote_wheel as again
+            print(again is remote_wheel)
+    """
+    assert python(code).stdout == "text 1\nTrue\n"
+
+
 def test_the_standard_library_is_shadowed_only_on_request(index: LoopbackIndex, python: Python) -> None:
     index.add("app", "1", {"app.py": "import tomllib\nWHO = getattr(tomllib, 'WHO', 'python')\n",
                            "tomllib/__init__.py": "WHO = 'app'\n"})  # fmt: skip
@@ -145,6 +185,46 @@ def test_what_policy_refuses_says_where_it_was_set(
         path.write_text(("[tool.remote-wheel]\n" if place == "project" else "") + f"{rule} = {POLICIES[rule]}\n")
         again = python(code).stdout  # not the record of before, and of what is in the cache by now
         assert again.endswith(f" is refused: {name} is set by {where}\n")
+
+
+def test_hashes_are_required_of_everything(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    """On every way in, and of what is in the cache already."""
+    file = index.add("app", "1", requires=["lib"])
+    index.add("lib", "1")
+    url, sha256 = index.file_url(file), hashlib.sha256(file.data).hexdigest()
+    (tmp_path / "app-1-py3-none-any.whl").write_bytes(file.data)
+    python(f"import remote_wheel; remote_wheel.mount({url!r})")
+    for call in (
+        f"remote_wheel.mount({url!r}, require_hashes=True)",
+        f"remote_wheel.mount({url!r}, sha256={sha256!r}, require_hashes=True)",  # what it needs has none
+        "remote_wheel.mount('./app-1-py3-none-any.whl', require_hashes=True)",
+        f"remote_wheel.require('app @ {url}', require_hashes=True)",
+    ):
+        assert "RefusedByPolicy" in python(f"import remote_wheel; {call}", expect=1).stderr, call
+    python(f"import remote_wheel; remote_wheel.mount({url!r}, sha256={sha256!r}, deps=False, require_hashes=True)")
+
+
+def test_a_projects_file_does_not_loosen_the_users(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    index.add("app", "1")
+    own = tmp_path / "home" / ".config" / "remote_wheel" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text("require-hashes = true\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.remote-wheel]\nrequire-hashes = false\n")
+    said = python(CATCH + "print(caught(remote_wheel.require, 'app'))").stdout
+    assert said.endswith(f"require_hashes is set by {own}\n")
+
+
+def test_a_page_of_the_web_leads_to_the_web(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    file = index.add("app", "1")
+    (tmp_path / file.filename).write_bytes(file.data)
+    places = ((tmp_path / file.filename).as_uri(), f"s3://bucket/{file.filename}", f"sftp://h.example/{file.filename}")
+    entry = {"filename": file.filename, "hashes": {"sha256": hashlib.sha256(file.data).hexdigest()}}
+    for place in places:
+        page = {"meta": {"api-version": "1.1"}, "name": "app", "files": [{**entry, "url": place}]}
+        index.json_of["app"] = json.dumps(page)
+        said = python(CATCH + "print(caught(remote_wheel.resolve, 'app', refresh=True))").stdout
+        assert said.startswith("InvalidIndexPage"), said
+        assert "may not lead to" in said
 
 
 def test_what_policy_allows(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:

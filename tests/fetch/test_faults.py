@@ -111,8 +111,12 @@ def test_another_file_starts_over(proxy: FaultProxy, index: LoopbackIndex, clien
     sink = fetch_wheel(client, proxy)
     assert (bytes(sink.data), [asked for _, asked in proxy.seen]) == (wheel, ["", ""])
     index.has_etag = True
+    proxy.seen.clear()
+    # A server that sends a part of another file, whatever it was told to compare: nothing is joined.
+    proxy.faults = [Fault(WHEEL, "truncate", 600_000), Fault(WHEEL, "new-etag")]
+    sink = fetch_wheel(client, proxy)
+    assert (bytes(sink.data), [asked for _, asked in proxy.seen]) == (wheel, ["", "bytes=524288-", ""])
     proxy.faults = [Fault(WHEEL, "truncate", 600_000)]
-    changed = Received()
 
     class Changing(Received):
         def write(self, chunk: bytes) -> None:
@@ -178,3 +182,67 @@ def test_a_redirect_to_plain_http_is_refused_before_it_is_asked(index: LoopbackI
     assert session.should_strip_auth("http://h.example/", "https://h.example/")
     assert session.should_strip_auth("https://h.example/", "https://h.example:8443/")
     assert not session.should_strip_auth("https://h.example/", "https://h.example:443/x")
+
+
+def test_a_url_that_two_readers_see_two_hosts_in(index: LoopbackIndex, client: Client) -> None:
+    for url in ("https://evil.example\\@index.example/x", "https://index.example \t@evil.example/x"):
+        with pytest.raises(ServerError, match="which host it means"):
+            client.fetch(url, max_bytes=9, is_held_by_hash=True)
+    index.redirects["/x"] = "https://evil.example\\@index.example/x"
+    with pytest.raises(ServerError, match="which host it means"):
+        client.fetch(f"{index.root}x", max_bytes=9)
+
+
+def test_buckets_are_no_hosts() -> None:
+    from remote_wheel.fetch.secure import is_host_allowed
+
+    allowed = ["index.example", "*.files.example", "s3://bucket"]
+    assert is_host_allowed("https://index.example/x", allowed)
+    assert is_host_allowed("https://a.b.files.example:8443/x", allowed)
+    assert is_host_allowed("s3://bucket/x", allowed)
+    for url in ("s3://index.example/x", "gs://index.example/x", "https://files.example/x", "https://xfiles.example/"):
+        assert not is_host_allowed(url, allowed), url
+
+
+def test_netrc_is_for_the_usual_place_alone(index: LoopbackIndex) -> None:
+    from remote_wheel.fetch.http import HttpTransport
+
+    transport = HttpTransport(Limits(), insecure_hosts=["lab.example"])
+    asked = {url: transport._may_use_netrc(url) for url in (
+        "https://corp.example/x", "https://corp.example:443/x", "https://corp.example:8443/x", "http://corp.example/x",
+        "http://corp.example:81/x", "http://lab.example/x", index.url,
+    )}  # fmt: skip
+    assert list(asked.values()) == [True, True, False, False, False, True, True]
+
+
+def test_the_body_of_a_redirect_is_not_read(index: LoopbackIndex) -> None:
+    import requests
+
+    from remote_wheel.fetch.http import HttpTransport
+
+    class Body:
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"the body is looked at: {name}")
+
+    response, body = requests.Response(), Body()
+    response.status_code, response.url, response.raw = 302, index.url, body
+    response.headers["Location"] = f"{index.root}x"
+    session = HttpTransport(Limits())._session
+    session.check_host = lambda _: None
+    assert session.get_redirect_target(response) == f"{index.root}x"
+    assert response.content == b""
+    assert body.is_closed
+
+
+def test_an_answer_that_nobody_asked_for(index: LoopbackIndex, client: Client) -> None:
+    index.statuses["/x"] = 304
+    with pytest.raises(ServerError, match="304"):
+        client.fetch(f"{index.root}x", max_bytes=9)
+    index.statuses["/x"] = 206
+    with pytest.raises(ServerError, match="206"):
+        client.fetch(f"{index.root}x", max_bytes=9)

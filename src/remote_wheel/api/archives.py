@@ -111,6 +111,7 @@ class Archives:
 
         Raises FetchError, VerificationError, InvalidMetadata or NotCached.
         """
+        self._client.check_host(url)
         known = digests.get("sha256") or self._fresh_sha256(url)
         with self._store.lock(f"archive {known or url}"):
             known = digests.get("sha256") or self._fresh_sha256(url)
@@ -194,6 +195,8 @@ class Archives:
         if not source.repository or not lock.commit:
             held = replace(source, digests={**source.digests, **lock.digests})
             return self.source(held, None, stated_by="the lock")
+        if not lock.content_sha256:
+            self._check_is_stated(source.shown, lock.digests)
         found = self._repository(source, source.repository, {}, lock.commit)
         actual, held_to = found.verified.sha256, lock.digests.get("sha256", "")
         if lock.content_sha256 and actual != held_to:
@@ -207,6 +210,8 @@ class Archives:
     def _remote(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:
         """Return what is at the source's URL: as it is kept while that is fresh, else asked for again."""
         url = self._client.learn(source.url, source.hostkey)
+        self._client.check_host(url)
+        self._check_is_stated(url, stated)
         if source.repository:  # its archive is but a file here, of the kind that its name says
             filename = unquote(urlsplit(url).path.rpartition("/")[2])
             kind: Kind = "zip" if filename.endswith(".zip") else "tar"
@@ -270,6 +275,9 @@ class Archives:
         is_file: bool = False,
     ) -> Acquired:
         """Return a repository at its reference, which is made a commit first: what a commit holds can't change."""
+        self._client.check_host(repository.url)
+        if not locked:
+            self._check_is_stated(source.shown, stated)
         commit = locked or self._commit(source, repository)
         if is_file and not commit:  # no git there: a file whose address only looks like a forge's
             return self._remote(source, stated, "you")
@@ -362,8 +370,7 @@ class Archives:
         for chunk in _chunks_of(source):
             hasher.update(chunk)
         hasher.check(stated, subject=source.url, stated_by=stated_by)
-        if self._settings.require_hashes:
-            self.check_trust(source.url, stated)
+        self._check_is_stated(source.url, stated)
         view = self._store.open_archive(hasher.sha256)
         if view is not None:
             return self._acquired(source, view, hasher.sha256)
@@ -420,13 +427,16 @@ class Archives:
 
     def check_trust(self, url: str, stated: Mapping[str, str]) -> None:
         """Refuse what nothing says the content of: when frozen; where hashes are required, unless one is stated."""
-        if self._settings.require_hashes and not is_strong(stated):
-            where = self._settings.origins.get("require_hashes", "")
-            raise RefusedByPolicy(what=f"{without_secrets(url)} without a hash", rule="require_hashes", where=where)
+        self._check_is_stated(url, stated)
         if self._settings.frozen and not is_strong(stated) and not url.startswith("file:"):
             kept = self._kept(url)
             if not (kept and kept.sha256):
                 raise NotTrusted(url=without_secrets(url))
+
+    def _check_is_stated(self, url: str, stated: Mapping[str, str]) -> None:
+        if self._settings.require_hashes and not is_strong(stated):
+            where = self._settings.origins.get("require_hashes", "")
+            raise RefusedByPolicy(what=f"{without_secrets(url)} without a hash", rule="require_hashes", where=where)
 
     def _is_fresh(self, kept: Kept) -> bool:
         expiry = kept.answer.fetched_at_s + self._settings.freshness_s

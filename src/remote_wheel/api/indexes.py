@@ -89,7 +89,8 @@ def _check_allowed(indexes: Indexes, settings: Settings) -> None:
     allowed = [f"{_as_url(place).rstrip('/')}/" for place in settings.allowed_indexes]
     places = (*(index.url for index in (*indexes.ordered, *indexes.bound.values())), *indexes.links)
     for url in places:
-        if not any(f"{url.rstrip('/')}/".startswith(each) for each in allowed):
+        is_plain = not {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."} & {part.lower() for part in url.split("/")}
+        if not is_plain or not any(f"{url.rstrip('/')}/".startswith(each) for each in allowed):
             where = settings.origins.get("allowed_indexes", "")
             raise RefusedByPolicy(what=f"the index {redact(url)}", rule="allowed_indexes", where=where)
 

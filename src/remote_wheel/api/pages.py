@@ -197,6 +197,7 @@ class Pages:
 
     def _keep(self, project: NormalizedName, url: str, *, is_damaged: bool = False) -> _Kept | None:
         """Return the answer of *url* that holds now, from the store or the network; None where there is nothing."""
+        self._client.check_host(url)
         known = None if is_damaged else self._store.read_head("pages", url)
         if known and self._holds(known):
             return self._noted(_Kept(url, known))

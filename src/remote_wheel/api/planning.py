@@ -138,7 +138,9 @@ class Planner:
         self.subjects.append(pin.key)
         if requirement is None or options.get("deps") is False:
             return Plan(requirements=(source.shown,), pins=(pin,))
-        return self._complete(self._solve([requirement]))
+        plan = self._complete(self._solve([requirement]))
+        self._check_hashes(plan)
+        return plan
 
     def plan_locked(self, plan: Plan) -> Plan:
         """Take *plan* as it is; what it names is what nothing else of it needs.

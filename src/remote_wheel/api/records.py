@@ -58,7 +58,13 @@ class Recorder:
         wanted = [pin for pin in plan.pins if not pin.installed_at]
         with ThreadPoolExecutor(self._threads) as pool:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
-        odd = tuple(settle(list(entries.values()), self._allow_shadow))
+        installed = {
+            module: pin.name
+            for pin in plan.pins
+            if pin.installed_at
+            for module in modules_of(pin.name, pin.installed_at)
+        }
+        odd = tuple(settle(list(entries.values()), self._allow_shadow, installed))
         shown = replace(shown, notes=(*shown.notes, *odd))
         watched = [path for entry in entries.values() for path in _paths_of(entry)]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
@@ -81,7 +87,8 @@ class Recorder:
     def finish(self, record: Mapping[str, Any], fresh_until_s: float) -> dict[str, Any]:
         """Make the lean images of *record* whole and return the record that has these."""
         mounts = [self._preparation.finish(entry) for entry in record["mounts"]]
-        tuple(settle(mounts, self._allow_shadow))  # what is odd about them was told before
+        for entry, lean in zip(mounts, record["mounts"], strict=True):  # whose modules are whose was settled before
+            entry |= {name: lean[name] for name in ("tops", "shadows", "hidden") if name in lean}
         lean = {path for entry in record["mounts"] for path in _paths_of(entry)}
         files = boot.tokens_of([path for entry in mounts for path in _paths_of(entry)])
         files += [(path, token) for path, token in record["files"] if path not in lean]

@@ -7,9 +7,17 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from remote_wheel.errors import AccessDenied, InsecureTransport, NotCached, NotFound, RefusedByPolicy, UsageError
+from remote_wheel.errors import (
+    AccessDenied,
+    InsecureTransport,
+    NotCached,
+    NotFound,
+    RefusedByPolicy,
+    ServerError,
+    UsageError,
+)
 from remote_wheel.fetch.port import Answer, Sink, SshAccess, Transport
-from remote_wheel.fetch.secure import is_host_allowed, is_host_among, is_secure_enough
+from remote_wheel.fetch.secure import is_host_allowed, is_host_among, is_host_clear, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, take_hostkey
@@ -100,10 +108,10 @@ class Client:
 
         Raises FetchError, or NotCached when offline. A 404 raises NotFound unless *may_be_missing*.
         """
-        thread, expected = self._expected.get((url, tuple((headers or {}).items())), (None, None))
-        if expected and thread is not threading.current_thread() and not sink:
-            del self._expected[url, tuple((headers or {}).items())]
-            return expected.result()
+        key = (url, tuple((headers or {}).items()))
+        known = None if sink else self._expected.get(key)
+        if known and known[0] is not threading.current_thread() and self._expected.pop(key, None):
+            return known[1].result()
         parts = urlsplit(url)
         if self._is_offline and parts.scheme != "file":
             raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
@@ -146,7 +154,12 @@ class Client:
         return (parts.scheme, parts.netloc.lower()) in self._credentials
 
     def check_host(self, url: str) -> None:
-        """Raise RefusedByPolicy for a host that the user did not allow; asked for redirects, too."""
+        """Raise RefusedByPolicy for a host that the user did not allow; asked for redirects, too.
+
+        Raises ServerError where it is not clear which host a URL means.
+        """
+        if not is_host_clear(url):
+            raise ServerError(url=redact(url), reason="which host it means depends on who reads it")
         if self._allowed_hosts and not url.startswith("file:") and not is_host_allowed(url, self._allowed_hosts):
             raise RefusedByPolicy(what=redact(url), rule="allowed_hosts", where=self._allowed_by)
 

@@ -26,8 +26,9 @@ from remote_wheel.errors import (
     ServerError,
 )
 from remote_wheel.fetch.port import Answer, Sink, receive
-from remote_wheel.fetch.secure import hide_secrets, is_host_among
+from remote_wheel.fetch.secure import hide_secrets, is_host_among, is_secure_enough
 from remote_wheel.settings import Limits
+from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, redact_text
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -35,6 +36,7 @@ _RETRIED_STATUSES: Final = (429, 500, 502, 503, 504)
 _CONNECT_RETRIES: Final = 2  # a dead host stays dead; these cover a restart behind a balancer, or a lost packet
 _BACKOFF_S: Final = 0.2  # before the second try after a failure; doubled with each that follows
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")  # RFC 9110 section 14.4
+_CONDITIONS: Final = frozenset(("If-None-Match", "If-Modified-Since"))
 _CLOCK: Final = threading.local()  # `until_s`: when what this thread fetches has to be done
 
 
@@ -50,8 +52,9 @@ class HttpTransport:
         check_host: Callable[[str], None] = lambda _: None,
     ) -> None:
         hide_secrets()
-        self._limits = limits
+        self._limits, self._insecure_hosts = limits, insecure_hosts
         self._session = _Session()
+        self._session.may_use_netrc = self._may_use_netrc
         self._session.check_host = check_host
         self._session.cert = client_cert or None
         if bundle := os.environ.get("SSL_CERT_FILE"):  # requests itself reads REQUESTS_CA_BUNDLE, which comes first
@@ -91,23 +94,25 @@ class HttpTransport:
                 tries += 1
                 error = broken.error
                 if tries > limits.retries or time.monotonic() > _CLOCK.until_s:
-                    raise self._translate(url, error, is_cut=True) from error
+                    raise self._translate(url, error, is_cut=True) from None  # its text may have a query
                 time.sleep(_BACKOFF_S * 2 ** (tries - 1))
             except requests.exceptions.RequestException as error:
-                raise self._translate(url, error) from error
+                raise self._translate(url, error) from None  # as above
 
     def _fetch_once(
         self, url: str, headers: Mapping[str, str], max_bytes: int, parts: "_Parts | None", started_s: float
     ) -> Answer:
         timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
         # Without an auth of ours, requests would let ~/.netrc replace the header that the caller gave.
-        auth = _keep_header if "Authorization" in headers else None
+        may_use_netrc = "Authorization" not in headers and self._may_use_netrc(url)
+        auth = None if may_use_netrc else _keep_header
         sent = parts.continuing(headers) if parts else dict(headers)
         with self._session.get(url, headers=sent, stream=True, timeout=timeouts, auth=auth) as response:
             status = response.status_code
             if status == 416 and parts and parts.forget():  # there is no rest: it is another file now
                 raise _BrokenOff(requests.exceptions.ChunkedEncodingError("416"))
-            if status not in (200, 206, 304, 404, 410):
+            is_unasked = (status == 206 and "Range" not in sent) or (status == 304 and not _CONDITIONS & sent.keys())
+            if status not in (200, 206, 304, 404, 410) or is_unasked:
                 raise _error_of_status(url, status, response.reason)
             lowered = {name.lower(): value for name, value in response.headers.items()}
             answer = Answer(url=response.url, status=404 if status == 410 else status, headers=lowered)
@@ -128,7 +133,17 @@ class HttpTransport:
                 )
             except requests.exceptions.RequestException as error:
                 raise _BrokenOff(error) from error
+            if has_bytes and parts and not parts.is_whole:
+                raise _BrokenOff(requests.exceptions.ChunkedEncodingError("it ended early"))
             return replace(answer, body=body)
+
+    def _may_use_netrc(self, url: str) -> bool:
+        """Whether ~/.netrc, which knows hosts alone, may be asked: not for a port of its own, nor in the clear."""
+        parts = urlsplit(url)
+        is_usual = parts.scheme == "https" and parts.port in (None, 443)
+        return (
+            is_usual or (parts.scheme == "http" and is_secure_enough(url)) or is_host_among(url, self._insecure_hosts)
+        )
 
     def _translate(
         self, url: str, error: requests.exceptions.RequestException, *, is_cut: bool = False
@@ -190,7 +205,10 @@ class _Parts:
         """
         if answer.status == 206 and not was_ranged:
             found = _RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-            if not (self._etag and found and self._is_rest(*map(int, found.groups()))):
+            is_same = (
+                self._etag and answer.headers.get("etag") == self._etag and "content-encoding" not in answer.headers
+            )
+            if not (is_same and found and self._is_rest(*map(int, found.groups()))):
                 self.forget()
                 raise _BrokenOff(requests.exceptions.ChunkedEncodingError("another part than the one asked for"))
             return self._has_bytes
@@ -199,6 +217,11 @@ class _Parts:
         may_resume = not was_ranged and etag.startswith('"') and coding == "identity" and size.isdecimal()
         self._etag, self._size_bytes = (etag, int(size)) if may_resume else ("", 0)
         return 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is here that the first answer announced."""
+        return self._has_bytes == self._size_bytes
 
     def forget(self) -> bool:
         """Have all of it asked for next; False where that was so."""
@@ -213,6 +236,16 @@ class _Session(requests.Session):
     """One that follows a redirect only to where it is as safe, and takes and gives no credentials on the way."""
 
     check_host: Callable[[str], None]  # raises for one that is not to be asked
+    may_use_netrc: Callable[[str], bool]
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Send no credentials along to another place; there, those that ~/.netrc has for it, where it may be asked."""
+        url = prepared_request.url or ""
+        if self.should_strip_auth(response.request.url or "", url):
+            prepared_request.headers.pop("Authorization", None)
+            found = requests.utils.get_netrc_auth(url) if self.may_use_netrc(url) else None
+            if found:
+                prepared_request.prepare_auth(found)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
@@ -225,6 +258,11 @@ class _Session(requests.Session):
         if resp.url.lower().startswith("https:") and parts.scheme == "http":
             raise InsecureTransport(url=redact(resp.url), reason="it redirects from https to plain http")
         self.check_host(joined)
+        audit("fetch", redact(joined))
+        # requests would read all of its body, however much that is, and has no other way to be told.
+        if resp.raw is not None:
+            resp.raw.close()
+        resp._content, resp._content_consumed = b"", True  # type: ignore[attr-defined]  # noqa: SLF001
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def should_strip_auth(self, old_url: str, new_url: str) -> bool:

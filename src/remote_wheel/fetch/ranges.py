@@ -5,15 +5,18 @@ What comes back is only for planning. The whole wheel is verified before use, an
 
 import io
 import re
+import struct
 import zlib
 from typing import Final
 
-from remote_wheel.errors import FetchError, InvalidMetadata, ServerError
+from remote_wheel.errors import FetchError, InvalidMetadata, ServerError, TooLarge
 from remote_wheel.fetch.client import Client
 from remote_wheel.spec.source import redact
 
 TAIL_BYTES: Final = 64 * 1024  # end record, directory and dist-info of most wheels: one request
 _STEP_BYTES: Final = 32 * 1024
+_MOST_BYTES: Final = 1 << 40
+_MOST_FETCHED_BYTES: Final = 64 * 1024 * 1024
 IDENTITY: Final = {"Accept-Encoding": "identity"}  # ranges and hashes are of the file, not of a compressed transfer
 
 
@@ -34,6 +37,8 @@ def read_remote_metadata(client: Client, url: str, *, size: int, tail: bytes, ma
     """
     import zipfile  # only where an index has no metadata of its own
 
+    if size > _MOST_BYTES:
+        raise InvalidMetadata(subject=redact(url), reason=f"it is said to have {size} bytes")
     file = _RangedFile(client, url, size, tail)
     try:
         with zipfile.ZipFile(io.BufferedReader(file, _STEP_BYTES)) as archive:
@@ -43,7 +48,16 @@ def read_remote_metadata(client: Client, url: str, *, size: int, tail: bytes, ma
             return archive.read(names[0])
     except FetchError:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        zlib.error,
+        struct.error,
+    ) as error:
         raise InvalidMetadata(subject=redact(url), reason=f"it is no readable archive ({error})") from error
 
 
@@ -54,6 +68,7 @@ class _RangedFile(io.RawIOBase):
         self._client, self._url, self._size = client, url, size
         self._at = 0
         self._parts = [(size - len(tail), tail)]
+        self._fetched = 0
 
     def readable(self) -> bool:
         return True
@@ -84,12 +99,18 @@ class _RangedFile(io.RawIOBase):
 
     def _fetch(self, start: int, length: int) -> bytes:
         end = min(start + length, self._size) - 1
-        answer = self._client.fetch(
-            self._url,
-            headers={"Range": f"bytes={start}-{end}", **IDENTITY},
-            max_bytes=self._size,
-            is_held_by_hash=True,  # compared with the METADATA of the verified wheel
-        )
+        self._fetched += length
+        if self._fetched > _MOST_FETCHED_BYTES:
+            raise ServerError(url=redact(self._url), reason="its directory is said to be larger than any real one")
+        try:
+            answer = self._client.fetch(
+                self._url,
+                headers={"Range": f"bytes={start}-{end}", **IDENTITY},
+                max_bytes=end - start + 1,
+                is_held_by_hash=True,  # compared with the METADATA of the verified wheel
+            )
+        except TooLarge as error:  # all of it, in place of a part
+            raise ServerError(url=redact(self._url), reason="it stopped answering range requests") from error
         is_part = answer.headers.get("content-range", "").strip() == f"bytes {start}-{end}/{self._size}"
         if answer.status != 206 or not is_part or len(answer.body) != end - start + 1:
             raise ServerError(url=redact(self._url), reason="it stopped answering range requests")

@@ -10,6 +10,8 @@ from remote_wheel.spec.source import redact_text
 
 _PLAIN: Final = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
 
+_OF_HOSTS: Final = ("http", "https", "sftp", "ssh", "ftp", "ftps")
+_AMBIGUOUS: Final = re.compile(r"[\\\s\x00-\x20\x7f]")
 _QUERY: Final = re.compile(r"\?[^\s\"']+")  # of a path, as a request's line has it
 
 
@@ -35,6 +37,11 @@ def hide_secrets() -> None:
     logging.getLogger("botocore").setLevel(logging.INFO)
 
 
+def is_host_clear(url: str) -> bool:
+    """Whether no two readers can see two hosts in the URL: there is no backslash, space or control character."""
+    return not _AMBIGUOUS.search(urlsplit(url).netloc)
+
+
 def is_host_among(url: str, hosts: Collection[str]) -> bool:
     """Whether the URL's host is one of *hosts*, each a name or ``name:port``."""
     parts = urlsplit(url)
@@ -42,8 +49,14 @@ def is_host_among(url: str, hosts: Collection[str]) -> bool:
 
 
 def is_host_allowed(url: str, patterns: Collection[str]) -> bool:
-    """Whether the URL's host is one of *patterns*: ``HOST``, ``HOST:PORT``, or ``*.DOMAIN`` for all below it."""
-    host = (urlsplit(url).hostname or "").lower()
+    """Whether the URL's host is one of *patterns*: ``HOST``, ``HOST:PORT``, or ``*.DOMAIN`` for all below it.
+
+    What stands in a host's place where there are no hosts, as a bucket's name, is named with its scheme: ``s3://bucket``.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme not in _OF_HOSTS:
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" in patterns
     below = tuple(pattern[1:].lower() for pattern in patterns if pattern.startswith("*."))
     return is_host_among(url, [pattern.lower() for pattern in patterns]) or host.endswith(below)
 

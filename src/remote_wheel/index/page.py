@@ -176,6 +176,8 @@ def _file_of(entry: Any, base: str) -> IndexFile:
     metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
     yanked = entry.get("yanked", False)
     url = join_url(base, entry["url"]).partition("#")[0]
+    if not _may_lead(base, url):
+        raise ValueError(f"a page of {urlsplit(base).scheme}: may not lead to {urlsplit(url).scheme}:")
     filename = entry.get("filename") or unquote(urlsplit(url).path.rpartition("/")[2])
     size = entry.get("size")
     return IndexFile(
@@ -190,6 +192,12 @@ def _file_of(entry: Any, base: str) -> IndexFile:
         upload_time=_checked(entry.get("upload-time") or "", str),
         provenance=join_url(base, provenance) if isinstance(provenance := entry.get("provenance"), str) else "",
     )
+
+
+def _may_lead(page: str, file: str) -> bool:
+    """Whether a page may have its files there: at a place of its own kind, or on the web."""
+    here, there = urlsplit(page).scheme, urlsplit(file).scheme
+    return there == here or (there in ("http", "https") and here != "file") or (here == "file" and there == "https")
 
 
 def _checked(value: Any, kind: type[_Kind]) -> _Kind:

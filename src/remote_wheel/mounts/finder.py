@@ -31,7 +31,7 @@ from remote_wheel.mounts import image as kinds
 _SEP = os.sep
 # The interpreter runs these at its start, from wherever they are found: never from a mount.
 METADATA_READERS = frozenset(("importlib.metadata", "importlib_metadata", "pkg_resources"))
-_NEVER_SERVED = frozenset(("sitecustomize", "usercustomize", "__main__"))
+_NEVER_SERVED = frozenset(("sitecustomize", "usercustomize", "__main__", "remote_wheel"))
 
 
 class Root:
@@ -69,6 +69,7 @@ class ImageLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> "CodeType":
         """Return the code object: from the image where it is whole, else compiled from the source."""
+        sys.audit("remote_wheel.import", fullname, self.path, self.root.facts["sha256"])
         _kind, at, size, crc, name = self._entry
         image = self.root.image
         blob = image.read(at, size, crc) if size else image.published(name)
@@ -96,7 +97,6 @@ class ImageLoader(SourceFileLoader):
 
     def exec_module(self, module: "ModuleType") -> None:
         """Execute the module; what looks up source lines by file name alone is told where they are."""
-        sys.audit("remote_wheel.import", module.__name__, self.path, self.root.facts["sha256"])
         lines = sys.modules.get("linecache")
         if lines is not None and not self.root.is_unpacked:
             lines.lazycache(self.path, module.__dict__)
@@ -344,6 +344,8 @@ class RootFinder:
         """Return the spec of the module of that last name in this folder, or of a namespace portion (PEP 420)."""
         tail = fullname.rpartition(".")[2]
         if not tail or (not self._prefix and (tail in _NEVER_SERVED or tail in sys.stdlib_module_names)):
+            return None
+        if not self._prefix and tail in self.root.facts.get("hidden", ()):  # another project's
             return None
         key = self._prefix + tail
         entry = self.root.image.modules.get(key)

@@ -61,7 +61,8 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
             sys.audit("remote_wheel.mount", root.facts["name"], root.facts["version"], root.path, root.facts["sha256"])
         for root in reversed(new):  # the first of a record wins where two have the same name
             for top in root.tops:
-                _finder.tops[top] = root
+                if _takes_over(root, top):
+                    _finder.tops[top] = root
             for top in root.facts["namespaces"]:
                 _finder.namespaces.setdefault(top, []).append(root)
             _forget_importers(root)
@@ -256,6 +257,14 @@ def _first_place() -> int:
         if entry in _roots or str(entry).endswith(("site-packages", "dist-packages")):
             return at
     return len(sys.path)
+
+
+def _takes_over(root: Root, top: str) -> bool:
+    """Whether module *top* is served by *root* from now on: not where it rather belongs to another project's root."""
+    other, own = _finder.tops.get(top), (top,)
+    if other is None or other.facts["name"] == root.facts["name"] or top in root.facts.get("shadows", ()):
+        return True
+    return tuple(other.facts["choices"]) != own or tuple(root.facts["choices"]) == own
 
 
 def _forget_importers(root: Root) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 from remote_wheel.mounts.image import BYTECODE, EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
 
 _EXTENSIONS: Final = tuple(sorted(importlib.machinery.EXTENSION_SUFFIXES, key=len, reverse=True))
-# Never mounted over: the standard library, and what the interpreter runs by itself at its start.
-_PROTECTED: Final = frozenset((*sys.stdlib_module_names, "sitecustomize", "usercustomize"))
+# Never mounted over: the standard library, what the interpreter runs by itself at its start, and this library.
+_PROTECTED: Final = frozenset((*sys.stdlib_module_names, "sitecustomize", "usercustomize", "remote_wheel"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class ModuleTable:
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Top-level folders without ``__init__`` that hold modules (PEP 420)."""
-        found = {key.partition("/")[0] for key in self.modules if "/" in key}
-        return tuple(sorted(name for name in found - set(self.modules) if name.isidentifier()))
+        found = {key.partition("/")[0] for key in self.modules if "/" in key} - set(self.modules) - {"remote_wheel"}
+        return tuple(sorted(name for name in found if name.isidentifier()))
 
 
 def find_modules(paths: Iterable[str]) -> ModuleTable:

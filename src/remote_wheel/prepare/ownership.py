@@ -31,34 +31,55 @@ _WELL_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def settle(entries: Sequence[dict[str, Any]], allowed: Collection[str]) -> Iterator[str]:
+def settle(
+    entries: Sequence[dict[str, Any]], allowed: Collection[str], installed: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Leave each top-level module of *entries* (of a boot record, in its order) to whom it belongs; yield what is odd.
 
-    A module that has a project's name is that project's, where that is mounted, too; a name of the standard library is
-    nobody's. *allowed* are modules of which the first wheel that has them wins, whoever that is.
+    A module is the project's that has its name or, where one has it as its only public one, that one's, if that is
+    mounted or *installed* (module → project), too; a name of the standard library is nobody's. *allowed* are modules of
+    which the first wheel that has them wins, whoever that is.
     """
-    owners: dict[str, dict[str, Any]] = {canonicalize_name(entry["name"]): entry for entry in entries}
-    owners.pop("", None)  # single modules are of no project
+    owners = _owners(entries)
     for entry in entries:
         shown = f"{entry['name'] or entry['filename']} {entry['version']}".rstrip()
-        shadowed = tuple(name for name in entry["protected"] if name in allowed)
+        shadowed = tuple(name for name in entry["protected"] if name in allowed and name != "remote_wheel")
         entry["tops"] = (*entry["tops"], *shadowed)
-        if shadowed:
-            entry["shadows"] = shadowed
-        for name in entry["tops"]:
-            project, known = canonicalize_name(name), _WELL_KNOWN.get(name, ())
-            owner = owners.get(project) or next((owners[each] for each in known if each in owners), None)
-            if name in allowed or owner is entry:
+        if shadowed or allowed:
+            entry["shadows"] = (*shadowed, *(name for name in entry["tops"] if name in allowed))
+        for name in (*entry["tops"], *entry["namespaces"]):
+            known = _WELL_KNOWN.get(name, ())
+            owner, is_top = owners.get(name), name in entry["tops"]
+            theirs = owner["name"] if owner else (installed or {}).get(name, "")
+            if name in allowed:
                 continue
-            if owner and name in owner["tops"]:
+            is_theirs = bool(theirs) and owner is not entry and theirs != entry["name"]
+            if is_theirs and is_top:
                 entry["tops"] = tuple(top for top in entry["tops"] if top != name)
-                yield f"{shown} has a module {name!r}, which is {owner['name']}'s: it is not used (allow_shadow)"
+                entry["hidden"] = (*entry.get("hidden", ()), name)
+                yield f"{shown} has a module {name!r}, which is {theirs}'s: it is not used (allow_shadow)"
+            elif is_theirs:
+                yield f"{shown} adds to the package {name!r}, which is {theirs}'s"
             elif known and canonicalize_name(entry["name"]) not in known:
                 yield f"{shown} has a module {name!r}, as {known[0]} has: is it what you think it is?"
         for path, what in entry["problems"][:_SHOWN]:
             yield f"{shown} does not match its RECORD, and verify='names' lets it pass: {path}: {what}"
         if len(entry["problems"]) > _SHOWN:
             yield f"{shown}: and {len(entry['problems']) - _SHOWN} more files like these"
+
+
+def _owners(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return by top-level module whose it is, as far as that is clear."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if len(entry["choices"]) == 1 and entry["name"] and entry["choices"][0] in entry["tops"]:
+            found.setdefault(entry["choices"][0], entry)
+    for entry in entries:  # its name says more than that it has nothing else
+        for name in entry["tops"]:
+            own = canonicalize_name(entry["name"])
+            if own and (canonicalize_name(name) == own or own in _WELL_KNOWN.get(name, ())):
+                found[name] = entry
+    return found
 
 
 _SHOWN: Final = 5

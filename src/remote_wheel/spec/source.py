@@ -229,4 +229,16 @@ def without_secrets(url: str) -> str:
 
 def redact_text(text: str) -> str:
     """Return *text* with every URL in it redacted."""
+    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]+://)[^\s\"<>]*@(?=[^\s\"<>@])", _without_userinfo, text)
     return re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda match: redact(match[0]), text)
+
+
+def _without_userinfo(match: re.Match[str]) -> str:
+    """Return what may be a URL up to its last "@" without user and password, which may hold all kinds of characters.
+
+    The user of SSH stays, as in redact; so does an "@" that stands in a path behind a plain host.
+    """
+    whole, scheme = match[0], match[1]
+    if re.fullmatch(r"[\w.-]+@", whole[len(scheme) :]) or re.match(r"[\w.-]+(:\d+)?/[^:@]*@", whole[len(scheme) :]):
+        return whole
+    return scheme

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+_ON_WINDOWS: Final = frozenset(':<>"|?*')
+_INVISIBLE: Final = ("Cc", "Cf", "Zl", "Zp")
 _CONTROL: Final = frozenset(map(chr, (*range(32), 127)))
 
 
@@ -19,6 +21,10 @@ def name_fault(name: str) -> str | None:
         return "its name has a backslash"
     if name.startswith("/") or name[1:2] == ":":
         return "its name is an absolute path"
+    if not _ON_WINDOWS.isdisjoint(name):
+        return "its name has a character that Windows has another meaning for"
+    if not name.isascii() and any(unicodedata.category(letter) in _INVISIBLE for letter in name):
+        return "its name has an invisible character, or one that turns the text around"
     for part in name.removesuffix("/").split("/"):
         if part in ("", ".", ".."):
             return "its name has an empty, '.' or '..' part"

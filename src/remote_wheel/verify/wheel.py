@@ -13,12 +13,13 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from remote_wheel.errors import InvalidWheel, RecordMismatch
+from remote_wheel.errors import InvalidWheel, RecordMismatch, UnsafeArchive
 from remote_wheel.settings import Limits
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.digest import STRONG, check_digests
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.names import find_collisions, name_fault
 from remote_wheel.verify.tar import TarArchive
 
 _MUCH_BYTES: Final = 256 * 1024  # of a member: below that, threads wait for each other more than they save
@@ -99,7 +100,6 @@ def verify_wheel(
     before, members are not hashed once more. If the caller *is lenient*, what RECORD is wrong about is told, and no
     reason to refuse the wheel. Raises VerificationError or InvalidMetadata.
     """
-    audit("verify", filename, sha256)
     name, version, tags = parse_filename(filename)
     archive = Archive(data, subject=filename, limits=limits)
     dist_info = _find_dist_info(archive, filename, name, version)
@@ -113,8 +113,10 @@ def verify_wheel(
     if problems and not is_lenient:
         raise RecordMismatch(subject=filename, problems=problems)
     files, left_out = _layout(archive, dist_info, filename)
+    _check_places(files, archive, filename)
     if left_out or any(path != member for path, member in files.items()):
         files[f"{dist_info}/RECORD"] = _record_of_root(record, files)
+    audit("verify", filename, sha256)
     return Verified(
         sha256=sha256,
         filename=filename,
@@ -134,8 +136,8 @@ def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Ta
         raise InvalidWheel(subject=filename, reason="its file name is a path")
     try:
         name, version, _build, tags = parse_wheel_filename(filename)
-    except (InvalidWheelFilename, InvalidVersion) as error:
-        raise InvalidWheel(subject=filename, reason=f"its file name: {error}") from error
+    except (InvalidWheelFilename, InvalidVersion, ValueError) as error:  # the latter for numbers of thousands of digits
+        raise InvalidWheel(subject=filename[:200], reason=f"its file name: {str(error)[:200]}") from error
     return name, version, tags
 
 
@@ -260,6 +262,17 @@ def _layout(archive: Archive, dist_info: str, filename: str) -> tuple[dict[str, 
             raise InvalidWheel(subject=filename, reason=f"{path} is there twice, at the root and in {data}")
         files[path] = name
     return files, tuple(left_out)
+
+
+def _check_places(files: Mapping[str, str | bytes], archive: Archive, filename: str) -> None:
+    """Hold what the .data folder joins to the root to the rules that an archive's own names meet."""
+    moved = [path for path, member in files.items() if path != member]
+    for path in moved:
+        if path.partition("/")[0].endswith((".dist-info", ".data")):
+            raise InvalidWheel(subject=filename, reason=f"its .data folder adds to {path.partition('/')[0]}")
+    faults = [(path, fault) for path in moved if (fault := name_fault(path))]
+    for path, rule in (*faults, *(find_collisions(files) if moved else ())):
+        raise UnsafeArchive(subject=filename, member=path, rule=f"where it is placed, {rule}")
 
 
 def _file_names(archive: Archive) -> Iterable[str]:
