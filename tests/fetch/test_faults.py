@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -213,6 +214,10 @@ def test_netrc_is_for_the_usual_place_alone(index: LoopbackIndex) -> None:
         "http://corp.example:81/x", "http://lab.example/x", index.url,
     )}  # fmt: skip
     assert list(asked.values()) == [True, True, False, False, False, True, True]
+    own = HttpTransport(Limits(), is_named=lambda url: urlsplit(url).netloc == "corp.example:8443")
+    assert own._may_use_netrc("https://corp.example:8443/files/x")  # of an index that the user gave
+    assert not own._may_use_netrc("https://corp.example:9443/x")
+    assert not own._may_use_netrc("http://corp.example:8443/x")
 
 
 def test_the_body_of_a_redirect_is_not_read(index: LoopbackIndex) -> None:

@@ -49,6 +49,7 @@ class Client:
         self._made: dict[str, Transport] = {}
         self._lock = threading.Lock()
         self._credentials: dict[tuple[str, str], str] = {}
+        self._named: set[tuple[str, str]] = set()  # places of the user's own URLs
         self._expected: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[threading.Thread, Future[Answer]]] = {}
 
     def learn(self, url: str, hostkey: str = "") -> str:
@@ -61,6 +62,7 @@ class Client:
             hostkey = hostkey or stated
         parts = urlsplit(url)
         userinfo, _, host = parts.netloc.rpartition("@")
+        self._named.add((parts.scheme, host.lower()))
         if userinfo and parts.scheme in ("http", "https"):
             self._credentials[parts.scheme, host.lower()] = userinfo
             return urlunsplit(parts._replace(netloc=host))
@@ -148,6 +150,11 @@ class Client:
             )
         return answer
 
+    def _is_named(self, url: str) -> bool:
+        """Whether the URL is at a place, port and all, of one that the user gave."""
+        parts = urlsplit(url)
+        return (parts.scheme, parts.netloc.rpartition("@")[2].lower()) in self._named
+
     def has_credentials(self, url: str) -> bool:
         """Whether the user's URLs had credentials for this one's host."""
         parts = urlsplit(url)
@@ -207,6 +214,7 @@ class Client:
                 insecure_hosts=self._insecure_hosts,
                 client_cert=self._client_cert,
                 check_host=self.check_host,
+                is_named=self._is_named,
             )
         if scheme == "file":
             from remote_wheel.fetch.local import LocalTransport

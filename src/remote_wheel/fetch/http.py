@@ -50,9 +50,10 @@ class HttpTransport:
         insecure_hosts: Collection[str] = (),
         client_cert: str = "",
         check_host: Callable[[str], None] = lambda _: None,
+        is_named: Callable[[str], bool] = lambda _: False,
     ) -> None:
         hide_secrets()
-        self._limits, self._insecure_hosts = limits, insecure_hosts
+        self._limits, self._insecure_hosts, self._is_named = limits, insecure_hosts, is_named
         self._session = _Session()
         self._session.may_use_netrc = self._may_use_netrc
         self._session.check_host = check_host
@@ -138,9 +139,9 @@ class HttpTransport:
             return replace(answer, body=body)
 
     def _may_use_netrc(self, url: str) -> bool:
-        """Whether ~/.netrc, which knows hosts alone, may be asked: not for a port of its own, nor in the clear."""
+        """Whether ~/.netrc, which knows hosts alone, may be asked: not for a port nobody named, nor in the clear."""
         parts = urlsplit(url)
-        is_usual = parts.scheme == "https" and parts.port in (None, 443)
+        is_usual = parts.scheme == "https" and (parts.port in (None, 443) or self._is_named(url))
         return (
             is_usual or (parts.scheme == "http" and is_secure_enough(url)) or is_host_among(url, self._insecure_hosts)
         )
