@@ -137,6 +137,10 @@ def test_one_hash_and_all_need_one(garden: LoopbackIndex, resolving: Resolving, 
     assert resolving("-r r.txt") == "garden==1.0,soil==2.0"
     (tmp_path / "r.txt").write_text("--require-hashes\nsoil\n")
     assert "state hashes, and none for soil 2.0" in resolving("-r r.txt")
+    filename, data = make_wheel("direct", "1.0")
+    garden.extra[f"/files/{filename}"] = data
+    (tmp_path / "r.txt").write_text(f"{lines[1]}\ndirect @ {garden.root}files/{filename}\n")
+    assert "state hashes, and none for direct 1.0" in resolving("-r r.txt")  # a URL needs one, too
 
 
 def test_files_of_other_systems(garden: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:

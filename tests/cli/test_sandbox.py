@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ FORBIDDEN = {
     "link": "os.symlink('/etc/shadow', os.path.join(os.path.dirname(__file__), 'l'))",
     "write-the-store": "open(os.path.join(os.environ['REMOTE_WHEEL_CACHE_DIR'], 'x'), 'w')",
     "write-the-interpreter": "open(os.path.join(sys.prefix, 'x'), 'w')",
-    "write-tmp": "open('/tmp/remote_wheel-sandbox-probe', 'w')",
+    "write-tmp": "open(os.path.join(os.environ['TEMPORARY'], 'remote_wheel-sandbox-probe'), 'w')",
     "run-from-home": "os.execv(os.environ['PROGRAM'], ['x'])",
     "tcp": "socket.create_connection(('127.0.0.1', int(os.environ['PORT'])), 2)",
     "listen": "socket.socket().bind(('127.0.0.1', 0))",
@@ -90,6 +91,7 @@ def shop(index: LoopbackIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PORT", str(index.port))
     monkeypatch.setenv("UNIX", str(tmp_path / "unix"))
     monkeypatch.setenv("OUTSIDE", str(os.getpid()))
+    monkeypatch.setenv("TEMPORARY", tempfile.gettempdir())  # everybody's
     return index
 
 

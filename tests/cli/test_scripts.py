@@ -52,9 +52,6 @@ def test_the_warm_path_reads_no_toml(shop: LoopbackIndex, remote_wheel: Python, 
 
 def test_a_shebang(shop: LoopbackIndex, tmp_path: Path) -> None:
     script = tmp_path / "s.py"
-    script.write_text(
-        f"#!{sys.executable} {COMMAND} run\n{BLOCK}"
-    )  # env -S splits; a kernel gives all behind the first
     script.write_text(f"#!/usr/bin/env -S {sys.executable} {COMMAND} run\n{BLOCK}")
     script.chmod(0o700)
     done = subprocess.run(["./s.py", "x"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -2,9 +2,7 @@
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Final
 
@@ -24,10 +22,6 @@ from remote_wheel.verify.wheel import verify_wheel
 
 LIMITS: Final = Limits(unpacked_bytes=1 << 24, member_bytes=1 << 22, members=1000, source_bytes=1 << 24)
 _TARGET = target_of_this_machine()
-_ZIP_ERRORS: Final = (
-    zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
-    KeyError,
-)  # fmt: skip
 
 
 def archive(data: bytes) -> None:

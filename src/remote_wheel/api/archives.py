@@ -82,7 +82,7 @@ class Archives:
 
     def __init__(self, settings: Settings, store: Store, client: Client, *, was_verified: bool = False) -> None:
         self._settings, self._store, self._client = settings, store, client
-        self._was_verified, self._is_lenient = was_verified, settings.verify == "names"
+        self._was_verified = was_verified
         self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
 
@@ -153,14 +153,7 @@ class Archives:
         sink.hasher.check(digests, subject=filename, stated_by=stated_by)
         sha256 = sink.hasher.sha256
         self._check_first(url, sha256, digests)
-        verified = verify_wheel(
-            incoming.contents(),
-            filename=filename,
-            sha256=sha256,
-            limits=self._settings.limits,
-            metadata_digests=metadata_digests,
-            is_lenient=self._is_lenient,
-        )
+        verified = self._verify_wheel(incoming.contents(), filename, sha256, metadata_digests)
         incoming.keep_as = sha256
         if "sha256" not in digests:
             self._note_url(url, sha256, size_bytes=sink.size_bytes)
@@ -231,10 +224,10 @@ class Archives:
             old = self._store.open_archive(kept.sha256) if kept and "sha256" not in stated else None
             with self._store.new_archive() as incoming:
                 sink = self.sink(incoming, stated)
-                known_one, is_strongly = kept if old is not None else None, is_strong(stated)
+                at_hand = kept if old is not None else None
 
                 def get(headers: Mapping[str, str]) -> Answer:
-                    return self._fetch_source(url, sink, known_one, is_strongly, headers)
+                    return self._fetch_source(url, sink, at_hand, is_strong(stated), headers)
 
                 answer = receive_checked(get, sink, stated, url=url, subject=source.shown, stated_by=stated_by)
                 if answer.status == 304 and kept and old is not None:
@@ -348,14 +341,26 @@ class Archives:
         if view is None:
             return None
         self._check(view, sha256, digests, filename, stated_by)
+        return self._verify_wheel(view, filename, sha256, metadata_digests, was_verified=self._was_verified)
+
+    def _verify_wheel(
+        self,
+        data: memoryview,
+        filename: str,
+        sha256: str,
+        metadata_digests: Mapping[str, str] | None = None,
+        *,
+        was_verified: bool = False,
+    ) -> Verified:
+        """Verify a wheel as the settings have it."""
         return verify_wheel(
-            view,
+            data,
             filename=filename,
             sha256=sha256,
             limits=self._settings.limits,
             metadata_digests=metadata_digests,
-            was_verified=self._was_verified,
-            is_lenient=self._is_lenient,
+            was_verified=was_verified,
+            is_lenient=self._settings.verify == "names",
         )
 
     def _check(self, view: memoryview, sha256: str, digests: Mapping[str, str], subject: str, stated_by: str) -> None:
@@ -392,9 +397,7 @@ class Archives:
         if source.repository:  # whatever its URL says, it is fetched as a zip
             source = replace(source, kind="zip")
         if source.kind == "wheel":
-            return verify_wheel(
-                data, filename=source.filename, sha256=sha256, limits=limits, is_lenient=self._is_lenient
-            )
+            return self._verify_wheel(data, source.filename, sha256)
         from remote_wheel.verify.tree import verify_module, verify_tree  # its libraries are for source trees alone
 
         if source.kind == "module":

@@ -103,10 +103,11 @@ class Planner:
 
     def _check_hashes(self, plan: Plan) -> None:
         """Refuse pins without a hash of their own where the requirements files state hashes, as pip does."""
-        missing = [str(pin) for pin in plan.pins if pin.name not in self._wishes.hashes]
-        missing = [name for name in missing if name not in {str(pin) for pin in plan.pins if pin.key in self._acquired}]
-        if self._settings.require_hashes and missing:
-            what = f"{', '.join(missing[:5])} without a hash"
+        unstated = [pin for pin in plan.pins if pin.name not in self._wishes.hashes]
+        missing = [str(pin) for pin in unstated]
+        fetched = [str(pin) for pin in unstated if pin.key not in self._acquired]  # a source was asked when it was got
+        if self._settings.require_hashes and fetched:
+            what = f"{', '.join(fetched[:5])} without a hash"
             where = self._settings.origins.get("require_hashes", "")
             raise RefusedByPolicy(what=what, rule="require_hashes", where=where)
         if self._wishes.needs_hashes and missing:

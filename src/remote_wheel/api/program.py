@@ -148,7 +148,7 @@ def script_path(target: str) -> str:
     return target if is_url(target) else os.path.join(os.getcwd(), "-") if target == "-" else os.path.abspath(target)
 
 
-def _satisfies(request: RunRequest) -> "dict[str, Any] | None":
+def _satisfies(request: RunRequest) -> "dict[str, Any]":
     """Return the options that have a lock checked for what is required beside it."""
     block = [request.block, script_path(request.target)] if request.block else None
     return {"satisfies": request.requirements or None, "block": block}

@@ -47,7 +47,6 @@ def verify_tree(
     the project would hold is importable; *version_hint* is its version where it takes that from the tag it is at.
     Raises VerificationError, InvalidMetadata, MustBeBuilt, or InvalidSource where nothing can be imported.
     """
-    audit("verify", filename, sha256)
     archive = (
         TarArchive(data, subject=filename, limits=limits)
         if is_tar
@@ -80,6 +79,7 @@ def verify_tree(
         derived = {f"{dist_info}/{name}": text for name, text in description.files.items()}
     if not any(path.endswith(".py") for path in importable):
         raise InvalidSource(source=filename, reason="it holds no Python package or module")
+    audit("verify", filename, sha256)
     return Verified(
         sha256=sha256,
         filename=filename,
@@ -93,9 +93,9 @@ def verify_tree(
 
 def verify_module(data: bytes, *, filename: str, sha256: str) -> Verified:
     """Take a single ``.py`` file as a distribution of one module; raise InvalidSource for an impossible name."""
-    audit("verify", filename, sha256)
     if not filename.removesuffix(".py").isidentifier():
         raise InvalidSource(source=filename, reason="its name without .py is no Python identifier")
+    audit("verify", filename, sha256)
     return Verified(sha256=sha256, filename=filename, archive=None, files={filename: data})
 
 

@@ -113,7 +113,7 @@ def verify_wheel(
     if problems and not is_lenient:
         raise RecordMismatch(subject=filename, problems=problems)
     files, left_out = _layout(archive, dist_info, filename)
-    _check_places(files, archive, filename)
+    _check_places(files, filename)
     if left_out or any(path != member for path, member in files.items()):
         files[f"{dist_info}/RECORD"] = _record_of_root(record, files)
     audit("verify", filename, sha256)
@@ -264,7 +264,7 @@ def _layout(archive: Archive, dist_info: str, filename: str) -> tuple[dict[str, 
     return files, tuple(left_out)
 
 
-def _check_places(files: Mapping[str, str | bytes], archive: Archive, filename: str) -> None:
+def _check_places(files: Mapping[str, str | bytes], filename: str) -> None:
     """Hold what the .data folder joins to the root to the rules that an archive's own names meet."""
     moved = [path for path, member in files.items() if path != member]
     for path in moved:
