@@ -150,6 +150,7 @@ def test_a_byte_at_a_time_ends_with_the_total_time(proxy: FaultProxy, index: Loo
     client = Client(Limits(read_timeout_s=5, total_timeout_s=1))
     with pytest.raises(FetchTimeout):
         client.fetch(f"http://127.0.0.1:{proxy.port}/small.whl", max_bytes=9_000_000)
+    assert proxy.sent_bytes < 200  # it was not waited for the rest
 
 
 def test_redirects(index: LoopbackIndex, client: Client) -> None:

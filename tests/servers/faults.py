@@ -29,7 +29,8 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """Answers for *upstream*. `seen` has the (path, Range header) of each request, `sent_bytes` counts bodies."""
+    """Answers for *upstream*. `seen` has the (path, Range header) of each request, `sent_bytes` counts bodies,
+    and what drips."""
 
     upstream: int
     port: int = 0
@@ -96,11 +97,11 @@ def _send(
     if kind == "new-etag":
         head = head.replace(b'ETag: "', b'ETag: "x')
     if kind == "slow-head":
-        _drip(client, head + body, stop)
+        _drip(proxy, client, head + body, stop)
         return
     client.sendall(head)
     if kind == "drip":
-        _drip(client, body, stop)
+        _drip(proxy, client, body, stop)
         return
     if kind == "corrupt":
         body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
@@ -115,9 +116,10 @@ def _send(
         _reset(client)
 
 
-def _drip(client: socket.socket, data: bytes, stop: threading.Event) -> None:
+def _drip(proxy: FaultProxy, client: socket.socket, data: bytes, stop: threading.Event) -> None:
     for byte in data:
         client.sendall(bytes([byte]))
+        proxy.sent_bytes += 1
         if stop.wait(0.05):
             return
 
