@@ -109,6 +109,20 @@ def test_a_process_refetches_or_rebuilds_what_is_damaged(
     assert python(code, REMOTE_WHEEL_REFRESH="1").stdout == "1 2\n"
 
 
+def test_verify_sees_every_byte_of_an_image(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    """Those, too, that only other readers of zips look at."""
+    index.add("lib", "1", {"lib.py": "V = 1\n"})
+    python("import remote_wheel; remote_wheel.require('lib')")
+    upkeep = Upkeep(open_store(str(cache)))
+    (path,) = (cache / "v1" / "images").rglob("*.zip")
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert [damage.path for damage in upkeep.damages()] == [path], at
+    path.write_bytes(whole)
+    assert not list(upkeep.damages())
+
+
 def test_code_is_read_whole_or_not_at_all(index: LoopbackIndex, python: Python, cache: Path) -> None:
     index.add("lib", "1", {"lib.py": "V = 1\n"})
     python("import remote_wheel; remote_wheel.require('lib')")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What of a record's entry is about how it is kept, not about the distribution.
 _INSIDE: Final = frozenset(
-    ("archive", "data", "format", "image", "is_lean", "is_packed", "lock", "problems", "root", "wanted_by")
+    ("archive", "data", "format", "image", "image_crc", "is_lean", "is_packed", "lock", "problems", "root", "wanted_by")
 )
 
 

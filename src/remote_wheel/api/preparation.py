@@ -20,13 +20,14 @@ from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image
 from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.settings import Settings
+from remote_wheel.spec.pieces import crc_of
 from remote_wheel.store.cache import Store, tree_lock
 from remote_wheel.store.files import LockIsHeld
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 4  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 5  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 _IN_MEMORY_IF_NOTHING_ELSE = "-memory-only"  # nothing is kept, and so nothing unpacked
@@ -194,11 +195,13 @@ class Preparation:
             self._store.unpack(key, unpackable(verified), verified.chunks)
         with self._store.new_image(path) as file:
             write_image(compiled, file, str(root), is_packed=is_packed)
+        image = self._store.map_image(path)
         metadata, table = verified.metadata, compiled.table
         facts = {
             "format": _FORMAT,
             "is_lean": is_lean,
             "is_packed": is_packed,
+            "image_crc": crc_of(image) if image is not None else 0,  # of all of it, for who verifies the store
             "name": metadata.name if metadata else "",
             "version": str(metadata.version) if metadata else "",
             "filename": verified.filename,

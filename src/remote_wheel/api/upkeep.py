@@ -2,7 +2,6 @@
 
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from remote_wheel.mounts import boot, leases
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.settings import Settings
 from remote_wheel.spec.amounts import parse_age, parse_budget, parse_size, shown_age, shown_size
+from remote_wheel.spec.pieces import crc_of
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import StoredFile, failure
 
@@ -260,9 +260,10 @@ class Upkeep:
             yield Damage(path, "a checksum in it is wrong", (path.with_suffix(".facts"), path))
 
     def _is_image_whole(self, path: Path) -> bool:
-        data = self._store.map_image(path)
+        data, facts = self._store.map_image(path), self._facts(path)
         try:
-            return data is not None and Image(str(path), data).is_whole()
+            is_same = data is not None and (facts is None or facts.get("image_crc") in (None, crc_of(data)))
+            return is_same and Image(str(path), data).is_whole()
         except DamagedImage:
             return False
 
@@ -275,7 +276,7 @@ class Upkeep:
         for name, (size, crc) in sizes.items():
             data = self._files.map(tree / name) or b""
             is_there = self._files.is_file(tree / name)
-            if not is_there or (len(data), zlib.crc32(data)) != (size, crc):
+            if not is_there or (len(data), crc_of(data)) != (size, crc):
                 yield Damage(tree / name, "it is not what was unpacked", (manifest, tree))
                 return
 

@@ -1,11 +1,20 @@
 """Long data in pieces, so that of a large archive no more than a piece of each member is held at a time."""
 
 import mmap
+import zlib
 from collections.abc import Iterator
 from typing import Final
 
 PIECE_BYTES: Final = 1024 * 1024
 _DONT_NEED: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
+
+
+def crc_of(data: bytes | memoryview) -> int:
+    """Return the CRC-32 of all of *data*."""
+    crc = 0
+    for piece in pieces(data):
+        crc = zlib.crc32(piece, crc)
+    return crc
 
 
 def pieces(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
