@@ -131,17 +131,21 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
     A ``pyproject.toml`` has them in its table ``tool.remote-wheel``, another file at its top; names may have dashes.
     Relative paths are relative to the file. Raises UsageError.
     """
-    import tomllib  # only where there is such a file
-
     found: dict[str, tuple[Any, str]] = {}
     for path in paths:
+        is_project = os.path.basename(path) == "pyproject.toml"
         try:
             with open(path, "rb") as file:
-                table = tomllib.load(file)
+                data = file.read()
+            if is_project and _TABLE.encode() not in data:
+                continue
+            import tomllib  # some milliseconds, for nothing where no file speaks of this library
+
+            table = tomllib.loads(data.decode())
         except (OSError, ValueError) as error:  # TOMLDecodeError, and text that is no UTF-8
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(message=f"{path} can't be read: {reason}") from error
-        if os.path.basename(path) == "pyproject.toml":
+        if is_project:
             table = table.get("tool", {}).get(_TABLE, {})
         options = options_of_table(table, path)
         # What the user's own file says of what may be at all, no project's file says otherwise.

@@ -378,6 +378,18 @@ def test_an_answer_from_offline_is_no_answer_online(index: LoopbackIndex, python
     assert "app 2.0" in python(code.format("")).stdout
 
 
+def test_a_newer_page_counts_though_the_sorted_one_has_time_left(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("app", "1.0")
+    index.cache_control = "max-age=600"
+    assert resolving("app") == "app==1.0"
+    index.add("app", "2.0")
+    index.add("app", "3.0")
+    assert resolving("app", options="refresh=True, constraints=['app<3']") == "app==2.0"  # nothing is sorted for all
+    index.requests.clear()
+    assert resolving("app<4") == "app==3.0"
+    assert not index.pages()
+
+
 def test_a_page_that_is_not_to_be_stored_is_not(index: LoopbackIndex, resolving: Resolving, cache: Path) -> None:
     index.add("app", "1.0")
     index.cache_control = "no-store"

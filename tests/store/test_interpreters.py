@@ -66,7 +66,7 @@ def test_three_interpreters_at_once(shop: LoopbackIndex, cache: Path) -> None:
 
 FORMS = {  # what a later version changes of what it keeps, and where that is said
     "mounts/boot.py": ('_MAGIC: "Final" = b"RWB3"', '_MAGIC: "Final" = b"RWB4"'),
-    "index/packing.py": ("FORMAT: Final = 2", "FORMAT: Final = 3"),
+    "index/packing.py": ("FORMAT: Final = 3", "FORMAT: Final = 4"),
     "api/preparation.py": ("_FORMAT = 5", "_FORMAT = 6"),
     "spec/metadata.py": ("METADATA_FORMAT: Final = 1", "METADATA_FORMAT: Final = 2"),
 }

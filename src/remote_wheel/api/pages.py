@@ -1,5 +1,6 @@
 """From a project to its listing: the pages of the indexes that count, fresh enough, sorted once and kept."""
 
+import marshal
 import os
 import threading
 import time
@@ -32,6 +33,19 @@ class _Kept(NamedTuple):
     url: str
     answer: StoredAnswer
     body: bytes | None = None
+
+
+class _Packed(NamedTuple):
+    """A listing as it was noted, the answer that it was made of, and which file that was."""
+
+    token: tuple[int, ...]
+    answer: StoredAnswer
+    listing: bytes
+
+    def is_of(self, answer: StoredAnswer) -> bool:
+        """Whether *answer* says the same, whenever it was given."""
+        mine = self.answer
+        return (mine.sha256, mine.url, mine.content_type) == (answer.sha256, answer.url, answer.content_type)
 
 
 class Pages:
@@ -93,13 +107,10 @@ class Pages:
         if self._installed_only or index is None or not may_be_packed or not self._is_plain(self._filters(project)):
             return None
         url = _page_url(index, project)
-        known = self._store.read_head("pages", url)
-        if known is None or not self._holds(known):
+        packed = self._packed(project, url, index.shown)
+        if packed is None or not self._holds(packed.answer) or not self._noted(_Kept(url, packed.answer)):
             return None
-        packed = self._store.read_note("listings", self._listing_key(project, known, index.shown))
-        if packed is None or not self._noted(_Kept(url, known)):
-            return None
-        listing = unpack_listing(packed, project, index.shown, (index.shown,))
+        listing = unpack_listing(packed.listing, project, index.shown, (index.shown,))
         installed = self._find_installed(project)
         return listing.with_installed(installed) if installed else listing
 
@@ -119,19 +130,18 @@ class Pages:
         pages = self._linked_pages(project)
         searched: list[str] = []
         page: Page | None
-        may_be_packed, key = self._is_plain(left_out_by), ""
+        may_be_packed, is_whole, url = self._is_plain(left_out_by), False, ""
         for index in self._indexes.of(project):
             searched.append(index.shown)
             if not index.url.startswith("http"):
                 page = self._folder_page(project, index)
-            elif (kept := self._keep(project, _page_url(index, project))) is not None:
+            elif (kept := self._keep(project, url := _page_url(index, project))) is not None:
                 if may_be_packed and not pages:
-                    packed = self._store.read_note("listings", self._listing_key(project, kept.answer, index.shown))
-                    if packed:
-                        return unpack_listing(packed, project, index.shown, self._shown(searched))
+                    packed = self._packed(project, url, index.shown)
+                    if packed and packed.is_of(kept.answer):
+                        return unpack_listing(packed.listing, project, index.shown, self._shown(searched))
                 page, answer = self._read_kept(project, kept, index.shown)
-                is_stored = page and may_be_packed and self._store.read_head("pages", kept.url)  # it may be no-store
-                key = self._listing_key(project, answer, index.shown) if is_stored else ""
+                is_whole = page is not None and may_be_packed
             else:
                 page = None
             if page:
@@ -140,15 +150,40 @@ class Pages:
                     break
         listing = make_listing(project, pages, self._target, searched=self._shown(searched), left_out_by=left_out_by)
         urls = [release.file.url for release in listing.releases if release.file]
-        if key and len(pages) == 1 and all(url == without_secrets(url) for url in urls):
-            self._store.write_note("listings", key, pack_listing(listing))
+        if is_whole and len(pages) == 1 and all(each == without_secrets(each) for each in urls):
+            self._pack(project, url, pages[0].index, answer, pack_listing(listing))
         return listing
+
+    def _packed(self, project: NormalizedName, url: str, index: str) -> _Packed | None:
+        """Return the listing that was noted of the page at *url* as it is in the store now, None where none was.
+
+        The page itself is not opened unless its file is another one than then: renewed, for the most part.
+        """
+        noted = self._store.read_note("listings", self._listing_key(project, url, index))
+        if noted is None:
+            return None
+        token, answer, listing = marshal.loads(noted)  # noqa: S302  # as it was written, or it would not be there
+        packed = _Packed(token, StoredAnswer(*answer), listing)
+        if token == self._store.token_of("pages", url):
+            return packed
+        known = self._store.read_head("pages", url)
+        return self._pack(project, url, index, known, listing) if known and packed.is_of(known) else None
+
+    def _pack(self, project: NormalizedName, url: str, index: str, answer: StoredAnswer, listing: bytes) -> _Packed:
+        """Note the listing of *answer*, if that is in the store: an index may forbid that."""
+        token = self._store.token_of("pages", url)
+        known = self._store.read_head("pages", url)
+        packed = _Packed(token or (), known or answer, listing)
+        if token and known and packed.is_of(answer):
+            noted = marshal.dumps((token, tuple(known), listing), 4)
+            self._store.write_note("listings", self._listing_key(project, url, index), noted)
+        return packed
 
     def _shown(self, searched: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*searched, *self._links)))
 
-    def _listing_key(self, project: NormalizedName, answer: StoredAnswer, index: str) -> str:
-        return "\n".join((project, index, answer.url, answer.content_type, answer.sha256, self._target_key))
+    def _listing_key(self, project: NormalizedName, url: str, index: str) -> str:
+        return "\n".join((project, index, url, self._target_key))
 
     # --- find_links --------------------------------------------------------------------------------------------
 

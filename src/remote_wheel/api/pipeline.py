@@ -459,8 +459,12 @@ class _Run:
         """
         if self._request.action in ("lock", "plan"):
             return plan
-        pins = (replace(p, url=without_secrets(p.url)) if "://" in p.url else p for p in plan.pins)
-        return replace(plan, pins=tuple(pins))
+        return replace(plan, pins=tuple(map(_without_secrets, plan.pins)))
+
+
+def _without_secrets(pin: Pin) -> Pin:
+    url = without_secrets(pin.url) if "://" in pin.url else pin.url
+    return pin if url == pin.url else replace(pin, url=url)
 
 
 def _script_of(subjects: Sequence[str]) -> "Script":

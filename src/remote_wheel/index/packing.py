@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from remote_wheel.index.listing import Listing, Omissions, Releases, Row
 from remote_wheel.index.page import IndexFile
 
-FORMAT: Final = 2  # to be raised with any change of what is packed, or of how pages are read
+FORMAT: Final = 3  # to be raised with any change of what is packed, or of how pages are read
 _FIELDS: Final = attrgetter(*IndexFile.__slots__)
 
 

@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Final
 
 from packaging.markers import default_environment
@@ -74,7 +75,8 @@ def admits_python(requires_python: str, python: Version) -> bool:
 def target_of_this_machine() -> Target:
     """Ask this interpreter and platform."""
     environment = {key: str(value) for key, value in default_environment().items()}
-    abi = f"{sys.version} {sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_config_var('Py_DEBUG')}"
+    # Not sysconfig's variables: reading them takes longer than most resolutions.
+    abi = f"{sys.version} {EXTENSION_SUFFIXES} {sysconfig.get_platform()}"
     return Target(
         python=Version(environment["python_full_version"].rstrip("+")),
         environment=environment,

@@ -106,6 +106,7 @@ class Provider(BaseProvider[Node, Release]):
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
         self._known: dict[int, _Known] = {}  # by identity of the requirement
         self._markers: dict[tuple[str, str], bool] = {}
+        self._applicable: dict[tuple[int, str | None], tuple[CoreMetadata, tuple[Requirement, ...]]] = {}
         self._expected: set[tuple[Node, int]] = set()
         self._misses: dict[NormalizedName, int] = {}
         self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
@@ -270,7 +271,7 @@ class Provider(BaseProvider[Node, Release]):
             return self._refuse(package, release, str(error))
         if not self.target.admits_python(metadata.requires_python):
             return self._refuse(package, release, f"requires Python {metadata.requires_python}")
-        requirements = list(self.applicable(metadata, package.extra))
+        requirements = self.applicable(metadata, package.extra)
         if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
             return self._refuse(package, release, f"depends on {direct.name} by URL, which only you may ask for")
         unknown = [requirement for requirement in requirements if id(requirement) not in self._known]
@@ -289,8 +290,14 @@ class Provider(BaseProvider[Node, Release]):
         self._expect(result)
         return result
 
-    def applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Requirement]:
-        """Yield the requirements whose markers hold here for *extra*; an extra yields only what it adds."""
+    def applicable(self, metadata: CoreMetadata, extra: str | None) -> tuple[Requirement, ...]:
+        """Return the requirements whose markers hold here for *extra*; an extra has only what it adds."""
+        known = self._applicable.get((id(metadata), extra))
+        if known is None:  # the metadata is held, so that its identity stays its own
+            known = self._applicable[id(metadata), extra] = metadata, tuple(self._find_applicable(metadata, extra))
+        return known[1]
+
+    def _find_applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Requirement]:
         for dependency in metadata.requires:
             holds = self._holds(dependency.marker, "")
             if extra is not None:
@@ -316,6 +323,11 @@ class Provider(BaseProvider[Node, Release]):
         for each in self._policy.overridden(requirement):
             if each is requirement or each.marker is None or each.marker.evaluate(self.target.environment):
                 yield each
+
+    def shown(self, requirement: Requirement) -> str:
+        """Return *requirement* as spec.requirement.shown does, each once."""
+        known = self._known.get(id(requirement))
+        return known.text if known else shown(requirement)
 
     def order(self, nodes: Iterable[Node]) -> tuple[int, ...]:
         """Return when each of *nodes* was first met, to sort by."""

@@ -160,7 +160,7 @@ def _make_pin(
         index=release.index,
         installed_at=release.installed_at,
         needs=needs,
-        wanted_by=tuple((who, shown(requirement)) for who, requirement in wishes),
+        wanted_by=tuple((who, provider.shown(requirement)) for who, requirement in wishes),
         rejected=tuple(islice(_rejected(release, provider, wishes), _REJECTED)),
     )
 

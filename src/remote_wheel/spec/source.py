@@ -222,6 +222,8 @@ def redact(url: str) -> str:
 
 def without_secrets(url: str) -> str:
     """Return *url* without all that redact() hides: an address that may be written into a lock."""
+    if not any(mark in url for mark in "@?#"):  # as nearly all are
+        return url
     shown = urlsplit(redact(url))
     kept = [pair for pair in shown.query.split("&") if pair and not pair.endswith("***")]
     return urlunsplit(shown._replace(query="&".join(kept)))
@@ -229,6 +231,8 @@ def without_secrets(url: str) -> str:
 
 def redact_text(text: str) -> str:
     """Return *text* with every URL in it redacted."""
+    if "://" not in text:
+        return text
     text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]+://)[^\s\"<>]*@(?=[^\s\"<>@])", _without_userinfo, text)
     return re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda match: redact(match[0]), text)
 

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from remote_wheel.errors import StoreError
 from remote_wheel.spec.pieces import pieces
@@ -22,8 +21,7 @@ _HEAD_BYTES: Final = 64 * 1024  # URLs and headers of one answer
 _ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
+class StoredAnswer(NamedTuple):
     """What a server said, kept for revalidation and for times without a network. Times in seconds since the epoch."""
 
     url: str
@@ -233,6 +231,10 @@ class Store:
         line = self.files.read_line(self._place(room, url), _HEAD_BYTES)
         return None if line is None else _parse_head(line)
 
+    def token_of(self, room: str, url: str) -> tuple[int, ...] | None:
+        """Return what tells the file of an answer from one that took its place; None where there is none."""
+        return self.files.token(self._place(room, url))
+
     def write_answer(
         self, room: str, key_url: str, body: bytes, headers: Mapping[str, str], url: str, *, is_found: bool = True
     ) -> StoredAnswer:
@@ -262,8 +264,7 @@ class Store:
             return None
         answer, body = kept
         given = headers.get("cache-control")
-        renewed = replace(
-            answer,
+        renewed = answer._replace(
             etag=headers.get("etag", answer.etag),
             fetched_at_s=time.time(),
             max_age_s=answer.max_age_s if given is None else _max_age(_cache_control(given)),
@@ -272,7 +273,7 @@ class Store:
         return renewed
 
     def _write_answer(self, room: str, key_url: str, answer: StoredAnswer, body: bytes) -> None:
-        data = json.dumps(asdict(answer)).encode() + b"\n" + body
+        data = json.dumps(answer._asdict()).encode() + b"\n" + body
         # What a URL was when it was trusted first can't be had again.
         self.files.write(self._place(room, key_url), data, is_durable=room == "urls")
 

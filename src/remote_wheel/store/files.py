@@ -85,6 +85,14 @@ class Disk:
         """Whether there is a file."""
         return os.path.isfile(path)
 
+    def token(self, path: Path | str) -> tuple[int, ...] | None:
+        """Return what another file in its place would not have: bytes, modification time in ns, inode."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents, None where there is none."""
         try:

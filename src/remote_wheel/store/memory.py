@@ -36,6 +36,10 @@ class Memory(Disk):
         """Whether there is a file, here or on the disk."""
         return str(path) in self.files or (self._may_read(path) and super().is_file(path))
 
+    def token(self, path: Path | str) -> tuple[int, ...] | None:
+        """Return the token of a file on the disk; what is here has none."""
+        return super().token(path) if str(path) not in self.files and self._may_read(path) else None
+
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents."""
         found = self.files.get(str(path))
