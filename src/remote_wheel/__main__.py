@@ -5,14 +5,17 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def main() -> int:
     """Carry out the command line; return the exit code."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["run"]:
+        from remote_wheel import api
         from remote_wheel.api import program
 
+        api.fork_helper = _fork if sys.platform == "linux" else None
         request = None
         try:
             request = program.parse_run(arguments[1:])
@@ -25,11 +28,18 @@ def main() -> int:
             from remote_wheel.cli.output import report
 
             return report(error, is_verbose=bool(request and request.is_verbose))
+        api.fork_helper = None
         if request:
             return program.run_program(request, scripts)
     from remote_wheel.cli.commands import main as command_line
 
     return command_line(arguments)
+
+
+def _fork(package_parent: str) -> "Any":
+    from remote_wheel.cli.forked import fork
+
+    return fork(package_parent)
 
 
 def _tell(notes: "Sequence[str]") -> None:

@@ -102,6 +102,9 @@ def test_no_command_tells_a_secret(shop: LoopbackIndex, tmp_path: Path) -> None:
         shown = printed.replace(repr(arguments), "")
         logged += "urllib3" in shown
         check_nowhere(tmp_path / "cache", shown)
+    library = "import sys, remote_wheel; remote_wheel.prefetch('app', f'app @ {sys.stdin.read()}', refresh=True)"
+    signed = f"http://me:{CANARY}1@127.0.0.1:{shop.port}/files/app-1-py3-none-any.whl?sig={CANARY}9"
+    subprocess.run([sys.executable, "-c", library], input=signed, text=True, cwd=tmp_path, timeout=120, check=True)
     assert logged > 10, "the logs were not loud: the test proves little"
     # What the user typed is in the command's own arguments; no process that it started has more than a path.
     own = [line for line in (tmp_path / "arguments").read_text().splitlines() if COMMAND not in line]

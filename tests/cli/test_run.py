@@ -165,3 +165,34 @@ def test_offline_flag(thing: LoopbackIndex, remote_wheel: Python) -> None:
         "error: offline, and the cache does not hold the index page of other",
         "try: Get it while online: remote-wheel prefetch other",
     ]
+
+
+def test_the_helper_of_a_cold_run_takes_nothing_of_the_programs(thing: LoopbackIndex, tmp_path: Path) -> None:
+    """Not its standard input, and not what lies beside it, which `python -m` puts first."""
+    (tmp_path / "requests.py").write_text("raise SystemExit('not for the helper')\n")
+    code = "import sys, thing; print(sys.stdin.read(), thing.__version__)"
+    command = [sys.executable, "-m", "remote_wheel", "run", "--with", "thing", "-c", code]
+    done = subprocess.run(command, input="asked", capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "asked 1\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is an interpreter of its own")
+def test_the_helper_of_a_cold_run_is_a_fork_that_ends_with_its_request(
+    thing: LoopbackIndex, python: Python, tmp_path: Path
+) -> None:
+    code = """
+        import os, sys
+        started = []
+        watched = ("os.fork", "subprocess.Popen")
+        sys.addaudithook(lambda event, args: started.append(event) if event in watched else None)
+        code = "import thing, sys; print('requests' in sys.modules)"
+        sys.argv = ["remote-wheel", "run", "--with", "thing", "-c", code]
+        from remote_wheel.__main__ import main
+        main()
+        print(started)
+        try:
+            print(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            print("nobody is left")
+    """
+    assert python(code).stdout.splitlines() == ["False", "['os.fork']", "nobody is left"]

@@ -49,6 +49,7 @@ from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
 
+fork_helper: "Callable[[str], Any] | None" = None  # of a command, as long as nothing but us runs in its process
 _TEXT, _FLAG, _AUTO, _LIST, _NUMBER = "a string", "a bool", "'auto'", "a sequence of strings", "a number"
 OPTION_KINDS = {  # each option's forms, the first that it is told by
     **dict.fromkeys(("index_url", "index_strategy", "client_cert", "verify"), (_TEXT,)),

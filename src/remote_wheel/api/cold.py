@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from remote_wheel import api
 from remote_wheel.errors import HelperFailed, RemoteWheelError, rebuild_error
 from remote_wheel.mounts import children
 
@@ -35,7 +36,7 @@ def collect_rarely() -> None:
     """Let this process, which is ours and soon over, look for garbage less often: what it makes it keeps."""
     import gc
 
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)  # what is imported alone makes a quarter of that
 
 
 def stay_here(make_progress: "Callable[[], Progress]") -> None:
@@ -106,17 +107,9 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
 
 
 def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
-    import subprocess
-
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, package_parent]
-    # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
-    environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
-    environ["PYTHONIOENCODING"] = "utf-8"
-    watcher, pipe = _watcher, subprocess.PIPE
-    told = pipe if watcher else None
+    watcher = _watcher
     try:
-        helper = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=told, env=environ)
+        helper = _fork() or _spawn(is_told=bool(watcher))
     except OSError:
         return carry_out({**request, "may_be_lean": False}, Silent())
     try:
@@ -146,6 +139,29 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     for name, size in answer["sizes"].items():
         answer["blobs"][name], end = memoryview(output)[end : end + size], end + size
     return answer
+
+
+def _fork() -> "Any":
+    """Return a helper that is a fork, None where only an interpreter of its own will do."""
+    threads = len(sys._current_frames())  # noqa: SLF001  # threading may not be imported, and need not be
+    if api.fork_helper is None or threads > 1 or children.VARIABLE in os.environ or _watcher:
+        return None
+    return api.fork_helper(_package_parent())
+
+
+def _spawn(*, is_told: bool) -> "subprocess.Popen[bytes]":
+    import subprocess
+
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, _package_parent()]
+    # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
+    environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
+    environ["PYTHONIOENCODING"] = "utf-8"
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe if is_told else None, env=environ)
+
+
+def _package_parent() -> str:
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def _listen_to(helper: "subprocess.Popen[bytes]", data: bytes, watcher: "Callable[[Mapping[str, Any]], None]") -> bytes:

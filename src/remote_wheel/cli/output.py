@@ -272,6 +272,11 @@ def make_progress() -> Silent | TerminalProgress:
     return TerminalProgress(sys.stderr) if is_drawn(sys.stderr) else Silent()
 
 
+def renew_stdout() -> None:
+    """Begin anew with standard output: what a parent's is still to write is not a fork's to write."""
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+
+
 def take_stdout() -> BinaryIO:
     """Return stdout for the helper's answer, and send whatever else is printed to stderr, or nowhere without one."""
     sys.stdout.flush()
