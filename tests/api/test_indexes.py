@@ -145,7 +145,15 @@ def test_a_watched_folder_keeps_the_warm_path(remote_wheel: Python, tmp_path: Pa
     folder.mkdir()
     name, data = make_wheel("thing", "1.0")
     (folder / name).write_bytes(data)
-    run = ("run", "--index-url", "wheels", "--with", "thing", "-c", "import sys; print('subprocess' in sys.modules)")
+    run = (
+        "run",
+        "--index-url",
+        "wheels",
+        "--with",
+        "thing",
+        "-c",
+        "import sys; print('remote_wheel.api.cold' in sys.modules)",
+    )
     assert remote_wheel(*run).stdout == "True\n", "the first one asked the helper"
     assert remote_wheel(*run).stdout == "False\n"
 

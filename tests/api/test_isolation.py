@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
 
-OURS = ["requests", "urllib3", "packaging", "rich", "installer", "filelock", "mousebender", "nab_resolver", "pip"]
+OURS = ["requests", "urllib3", "packaging", "rich", "installer", "filelock", "nab_resolver", "pip"]
 
 
 def test_our_dependencies_never_enter_the_users_process(index: LoopbackIndex, python: Python) -> None:

@@ -70,7 +70,7 @@ def test_files_without_an_upload_time_are_left_out(garden: LoopbackIndex, resolv
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("constraints=['soil[x]<2']", "the constraint 'soil[x]<2' has more than versions"),
+        ("constraints=['soil[x]<2']", "the constraint 'soil[x]<2' has an extra"),
         ("constraints=['soil=2']", "the constraint 'soil=2' is not a valid requirement"),
         ("overrides=['?']", "the override '?' is not a valid requirement"),
         ("exclude_newer='soon'", "exclude_newer='soon' is no point in time"),

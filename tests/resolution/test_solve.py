@@ -1,5 +1,6 @@
 """Plans: right against brute force, the same under every hash seed, and explained where there is none."""
 
+import contextlib
 import itertools
 import random
 import subprocess
@@ -312,9 +313,11 @@ def _is_pinned(specifier: SpecifierSet) -> bool:
 class Rules:
     """The rules for one graph and its roots, written again from the standards, without sets or clauses."""
 
-    def __init__(self, graph: Graph, roots: tuple[str, ...]) -> None:
+    def __init__(self, graph: Graph, roots: tuple[str, ...], *, is_loosened: bool = False) -> None:
         self.graph = graph
         self.roots = [Requirement(text) for text in roots]
+        self.is_loosened = is_loosened  # what any requirement of the answer says of pre-releases, it says for all
+        self.met: list[Requirement] = []
 
     def admits(self, requirement: Requirement, version: str) -> bool:
         """Whether *requirement* may be met by *version* ("!": yanked; PEP 592, and PEP 440 on pre-releases)."""
@@ -323,7 +326,8 @@ class Rules:
     def _admitted(self, requirement: Requirement) -> list[str]:
         fitting = [v for v in self.graph[requirement.name] if requirement.specifier.contains(v.rstrip("!"), True)]
         fitting = [v for v in fitting if not v.endswith("!") or self._is_opened(requirement, v)]
-        named = [r for r in (requirement, *self.roots) if r.name == requirement.name and r.specifier.prereleases]
+        named = [r for r in (requirement, *self.roots, *self.met) if r.name == requirement.name]
+        named = [r for r in named if r.specifier.prereleases]
         finals = [v for v in fitting if "rc" not in v]
         return fitting if named or not finals else finals
 
@@ -340,17 +344,20 @@ class Rules:
                 yield {name: version.rstrip("!") for name, version in assigned.items() if version}
 
     def _holds(self, assigned: dict[str, str | None]) -> bool:
-        todo, seen = list(self.roots), set()
+        todo, seen, met = list(self.roots), set(), list[Requirement]()
         while todo:
             requirement = todo.pop()
+            met.append(requirement)
             version = assigned[requirement.name]
-            if version is None or not self.admits(requirement, version):
+            if version is None or not requirement.specifier.contains(version.rstrip("!"), True):
                 return False
             for extra in ("", *requirement.extras):
                 if (requirement.name, extra) not in seen:
                     seen.add((requirement.name, extra))
                     todo += self._needs(requirement.name, version, extra)
-        return {name for name, _ in seen} == {name for name, version in assigned.items() if version}
+        self.met = met if self.is_loosened else []
+        is_admitted = all(self.admits(each, assigned[each.name] or "") for each in met)
+        return is_admitted and {name for name, _ in seen} == {name for name, version in assigned.items() if version}
 
     def _needs(self, name: str, version: str, extra: str) -> Iterator[Requirement]:
         for each in map(Requirement, self.graph[name][version]):
@@ -383,6 +390,26 @@ def check_against_brute_force(seed: int) -> None:
         else:
             found = {pin.name: pin.version for pin in plan.pins}
             assert found in possible, (graph, roots, prunes, found)
+    if not possible:  # then what one requirement says of pre-releases may count for all, where the search has met it
+        loosened = list(Rules(graph, roots, is_loosened=True).solutions())
+        wanted = [Requirement(text) for text in roots]
+        with contextlib.suppress(Unsatisfiable, NoMatchingVersion):
+            plan = solve(wanted, MemoryCatalog(graph, extras=("x",)), TARGET, PLAIN, max_rounds=200_000)
+            assert {pin.name: pin.version for pin in plan.pins} in loosened, (graph, roots)
+
+
+def test_a_pre_release_that_one_requirement_names_is_one_for_all_if_nothing_else_will_do() -> None:
+    graph: Graph = {"a": {"1": ["b>=2rc1"]}, "b": {"1": [], "2rc1": [], "3rc1": []}, "c": {"1": ["b"]}}
+    assert pins(graph, "c") == {"c": "1", "b": "1"}
+    assert pins(graph, "a", "c") == {"a": "1", "b": "3rc1", "c": "1"}
+    graph["a"]["0"] = ["b"]
+    assert pins(graph, "a", "c") == {"a": "0", "b": "1", "c": "1"}, "without one, there is a way"
+
+
+def test_a_pre_release_that_no_requirement_of_the_answer_names_is_not_taken() -> None:
+    graph: Graph = {"a": {"1": ["gone"], "2rc1": []}, "b": {"1": ["gone"], "2": ["c", "a>=2rc1"]}, "c": {}}
+    with pytest.raises(Unsatisfiable):
+        pins(graph, "a", "b<2")
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "42"])

@@ -68,7 +68,7 @@ FORMS = {  # what a later version changes of what it keeps, and where that is sa
     "mounts/boot.py": ('_MAGIC: "Final" = b"RWB3"', '_MAGIC: "Final" = b"RWB4"'),
     "index/packing.py": ("FORMAT: Final = 3", "FORMAT: Final = 4"),
     "api/preparation.py": ("_FORMAT = 5", "_FORMAT = 6"),
-    "spec/metadata.py": ("METADATA_FORMAT: Final = 1", "METADATA_FORMAT: Final = 2"),
+    "spec/metadata.py": ("METADATA_FORMAT: Final = 2", "METADATA_FORMAT: Final = 3"),
 }
 LAYOUT = {"mounts/boot.py": ('STORE_VERSION: "Final" = "v1"', 'STORE_VERSION: "Final" = "v2"')}
 

@@ -17,7 +17,7 @@ from remote_wheel.index.target import Target
 from remote_wheel.resolution.provider import Policy
 from remote_wheel.settings import Settings
 from remote_wheel.spec.cutoff import Cutoffs, parse_cutoffs
-from remote_wheel.spec.requirement import parse_requirement, project_of, shown
+from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
 from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
 from remote_wheel.spec.source import is_source
 
@@ -32,6 +32,8 @@ class Wishes:
     policy: Policy
     cutoffs: Cutoffs
     hashes: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)
+    source_hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by the text of a URL or path
+    places: Mapping[NormalizedName, Requirement] = field(default_factory=dict)  # where a project is to come from
     needs_hashes: bool = False  # everything must have one of its own, not only those that are stated
 
     def filter_of(self, project: NormalizedName) -> Filter:
@@ -51,7 +53,7 @@ class Inputs:
         self.files: list[str] = []
         self.options: dict[str, Any] = {}
         self._constraints: list[str] = []
-        self._hashes: dict[NormalizedName, frozenset[str]] = {}
+        self._hashes: dict[str, frozenset[str]] = {}  # by the requirement or source that they stand behind
         self._needs_hashes = False
         self.of_files: set[str] = set()  # requirements that stood in files
         self.requirements: list[str] = []
@@ -64,15 +66,21 @@ class Inputs:
     def wishes(self, settings: Settings, target: Target, preferred: Mapping[NormalizedName, str]) -> Wishes:
         """Return what *settings* and the files ask for. Raises UsageError, InvalidRequirement."""
         constraints: dict[NormalizedName, SpecifierSet] = {}
+        places: dict[NormalizedName, Requirement] = {}
         for requirement in self._applicable((*settings.constraints, *self._constraints), "constraint", target):
-            if requirement.url or requirement.extras:
-                what = f"the constraint {shown(requirement)!r} has more than versions"
-                raise UsageError(message=what, way_out="State extras and URLs where you require it.")
+            if requirement.extras:
+                what = f"the constraint {shown(requirement)!r} has an extra"
+                raise UsageError(message=what, way_out="State extras where you require it.")
+            if requirement.url:
+                places[project_of(requirement)] = requirement
+                continue
             known = constraints.get(project_of(requirement), SpecifierSet())
             constraints[project_of(requirement)] = known & requirement.specifier
         overrides: dict[NormalizedName, tuple[Requirement, ...]] = {}
         for requirement in self._expanded(settings.overrides, "override"):
             overrides[project_of(requirement)] = (*overrides.get(project_of(requirement), ()), requirement)
+            if requirement.url and applies(requirement, target.environment):
+                places[project_of(requirement)] = requirement
         pre = settings.pre if isinstance(settings.pre, bool) else frozenset(map(canonicalize_name, settings.pre))
         return Wishes(
             policy=Policy(
@@ -83,9 +91,19 @@ class Inputs:
                 overrides=overrides,
             ),
             cutoffs=parse_cutoffs(settings.exclude_newer, datetime.now(UTC)),
-            hashes=self._hashes,
+            hashes=self._hashes_of_projects(target),
+            source_hashes=self._hashes,
+            places=places,
             needs_hashes=self._needs_hashes,
         )
+
+    def _hashes_of_projects(self, target: Target) -> dict[NormalizedName, frozenset[str]]:
+        """Return the hashes of the requirements that apply on *target*: a file may have a line for each of many."""
+        found: dict[NormalizedName, frozenset[str]] = {}
+        for text, hashes in self._hashes.items():
+            if not is_source(text) and applies(requirement := parse_requirement(text), target.environment):
+                found[project_of(requirement)] = found.get(project_of(requirement), frozenset()) | hashes
+        return found
 
     def _take(self, file: RequirementsFile) -> None:
         for text in (*file.requirements, *file.constraints):
@@ -93,8 +111,7 @@ class Inputs:
         self.of_files.update(file.requirements)
         self.requirements += file.requirements
         self._constraints += file.constraints
-        for text, hashes in file.hashes.items():
-            self._hashes[project_of(parse_requirement(text))] = hashes
+        self._hashes |= file.hashes
         # As in pip: one hash, and all must have one.
         self._needs_hashes = self._needs_hashes or bool(file.hashes) or "require_hashes" in file.options
         for name, values in file.options.items():
@@ -128,7 +145,7 @@ class Inputs:
 
     def _applicable(self, texts: Iterable[str], what: str, target: Target) -> list[Requirement]:
         expanded = self._expanded(texts, what)
-        return [each for each in expanded if each.marker is None or each.marker.evaluate(target.environment)]
+        return [each for each in expanded if applies(each, target.environment)]
 
     def _read(self, path: str) -> RequirementsFile:
         file = parse_requirements_file(path, _read_text, _beside, self._environ)

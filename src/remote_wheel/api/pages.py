@@ -4,7 +4,8 @@ import marshal
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from packaging.utils import NormalizedName
@@ -15,7 +16,7 @@ from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.fetch.port import ACCEPT_PAGE, ANEW, PAGES
 from remote_wheel.index.candidates import NOTHING_LEFT_OUT, Filter, make_listing
-from remote_wheel.index.listing import Installed, Listing
+from remote_wheel.index.listing import Installed, Listing, Omissions
 from remote_wheel.index.packing import FORMAT, pack_listing, unpack_listing
 from remote_wheel.index.page import Page, page_of_file, pages_of_links, parse_page
 from remote_wheel.index.target import Target
@@ -64,7 +65,7 @@ class Pages:
         *,
         indexes: Indexes,
         filters: Callable[[NormalizedName], Filter],
-        direct: Mapping[NormalizedName, Listing],
+        direct: Callable[[NormalizedName], Listing | None],
         search_path: Sequence[str],
         installed_only: bool = False,
     ) -> None:
@@ -80,8 +81,8 @@ class Pages:
 
     def listing(self, project: NormalizedName) -> Listing:
         """Return the project's listing, of which an installed version is part. Raises FetchError, InvalidIndexPage."""
-        if project in self._direct:
-            return self._direct[project]
+        if (found := self._direct_listing(project)) is not None:
+            return found
         installed, left_out_by = self._find_installed(project), self._filters(project)
         if self._installed_only:
             listing = Listing.empty(project)
@@ -100,8 +101,8 @@ class Pages:
 
     def listing_at_hand(self, project: NormalizedName) -> Listing | None:
         """Return the listing where it takes no network and no page to be read; None where it may take either."""
-        if project in self._direct:
-            return self._direct[project]
+        if (found := self._direct_listing(project)) is not None:
+            return found
         index = next(iter(self._indexes.of(project)), None)
         may_be_packed = index and index.url.startswith("http") and not self._indexes.links
         if self._installed_only or index is None or not may_be_packed or not self._is_plain(self._filters(project)):
@@ -113,6 +114,15 @@ class Pages:
         listing = unpack_listing(packed.listing, project, index.shown, (index.shown,))
         installed = self._find_installed(project)
         return listing.with_installed(installed) if installed else listing
+
+    def _direct_listing(self, project: NormalizedName) -> Listing | None:
+        """Return the listing of a project that the user names by URL or path, None of another; constraints count."""
+        listing, left_out_by = self._direct(project), self._filters(project)
+        if listing is None or all(left_out_by.admits(release.version) for release in listing.releases):
+            return listing
+        reason = f"your constraint is {left_out_by.constraint}"
+        left_out = [(str(r.version), reason, (r.file.filename if r.file else "",)) for r in listing.releases]
+        return replace(Listing.empty(project), left_out=Omissions(lambda: left_out))
 
     def _is_plain(self, left_out_by: Filter) -> bool:
         """Whether a listing is what its page and the target make of it, and nothing that the user said."""

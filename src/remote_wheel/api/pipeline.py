@@ -32,7 +32,7 @@ from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
-from remote_wheel.spec.requirement import parse_requirement
+from remote_wheel.spec.requirement import applies, parse_requirement
 from remote_wheel.spec.source import is_source, parse_source, redact, split_extras, without_secrets
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import Disk
@@ -320,14 +320,14 @@ class _Run:
             if is_source(text) or (requirement := parse_requirement(text)).url or requirement.extras:
                 what = f"whether the lock {lock} has {without_secrets(text)!r} can't be told"
                 raise UsageError(message=what, way_out="Leave it to the lock, or use --frozen.")
-            if requirement.marker and not requirement.marker.evaluate(self._target.environment):
+            if not applies(requirement, self._target.environment):
                 continue
             pin = pins.get(canonicalize_name(requirement.name))
             if pin is None or not requirement.specifier.contains(pin.version, prereleases=True):
                 raise LockOutdated(lock=lock, requirement=text, locked=str(pin) if pin else "")
 
     def _catalog(
-        self, pool: ThreadPoolExecutor, direct: Mapping[NormalizedName, Listing], installed_only: bool
+        self, pool: ThreadPoolExecutor, direct: Callable[[NormalizedName], Listing | None], installed_only: bool
     ) -> IndexCatalog:
         pages = Pages(
             self._settings,

@@ -1,6 +1,7 @@
 """From what a request names (requirements, sources, a lock) to a plan, and to the archives that were met on the way."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,15 +29,16 @@ from remote_wheel.index.listing import Listing, listing_of_one
 from remote_wheel.index.page import IndexFile
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
+from remote_wheel.resolution.provider import Policy
 from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import parse_sha256
 from remote_wheel.spec.requirement import parse_requirement, project_of
-from remote_wheel.spec.source import Source, is_source, parse_source, redact_text, split_extras
+from remote_wheel.spec.source import Source, is_source, parse_source, redact, redact_text, split_extras
 from remote_wheel.verify.wheel import Verified, parse_filename
 
 # (pool, listings known beforehand, whether only what is installed counts) → the catalogue of one resolution
-MakeCatalog = Callable[[ThreadPoolExecutor, Mapping[NormalizedName, Listing], bool], IndexCatalog]
+MakeCatalog = Callable[[ThreadPoolExecutor, Callable[[NormalizedName], Listing | None], bool], IndexCatalog]
 
 
 class _Bounds(TypedDict):
@@ -58,6 +60,10 @@ class Planner:
         self._settings, self._archives, self._target = settings, archives, target
         self._make_catalog, self._wishes = make_catalog, wishes
         self._acquired: dict[str, Acquired] = {}  # by the key of the pin
+        self._direct: dict[NormalizedName, Listing] = {}
+        self._held: set[str] = set()  # keys of pins that a requirements file states the hashes of
+        self._places: dict[NormalizedName, frozenset[str]] = {}  # of what was acquired, as redact() shows URLs
+        self._lock = threading.RLock()
         self.subjects: list[str] = []
         self.fresh_until_s = float("inf")
         self.planned_metadata: Mapping[str, str] = {}
@@ -77,13 +83,12 @@ class Planner:
             requirement = None if is_source(text) else parse_requirement(text)
             if requirement is None or requirement.url:
                 place, extras = split_extras((requirement and requirement.url) or text)
-                acquired = self._acquire(parse_source(place, environ=os.environ))
+                stated = self._stated(text, requirement)
+                acquired = self._acquire(parse_source(place, environ=os.environ), stated)
                 requirement = self._reference(acquired, requirement)
                 if requirement and extras:
                     requirement.extras = {*requirement.extras, *extras}
-                self._check_stated(acquired, requirement)
-                pin = pin_of(acquired)
-                self._acquired[pin.key] = acquired
+                pin = self._keep(acquired, stated)
                 self.subjects.append(pin.key)
                 if requirement is None:
                     loose.append(pin)
@@ -103,7 +108,7 @@ class Planner:
 
     def _check_hashes(self, plan: Plan) -> None:
         """Refuse pins without a hash of their own where the requirements files state hashes, as pip does."""
-        unstated = [pin for pin in plan.pins if pin.name not in self._wishes.hashes]
+        unstated = [pin for pin in plan.pins if pin.name not in self._wishes.hashes and pin.key not in self._held]
         missing = [str(pin) for pin in unstated]
         fetched = [str(pin) for pin in unstated if pin.key not in self._acquired]  # a source was asked when it was got
         if self._settings.require_hashes and fetched:
@@ -133,9 +138,9 @@ class Planner:
             environ=os.environ,
         )
         stated = options.get("sha256")
-        acquired = self._acquire(source, parse_sha256(stated) if stated is not None else None)
-        requirement, pin = self._reference(acquired), pin_of(acquired)
-        self._acquired[pin.key] = acquired
+        digests = () if stated is None else (f"sha256:{parse_sha256(stated)}",)
+        acquired = self._acquire(source, frozenset(digests), stated_by="sha256=")
+        requirement, pin = self._reference(acquired), self._keep(acquired)
         self.subjects.append(pin.key)
         if requirement is None or options.get("deps") is False:
             return Plan(requirements=(source.shown,), pins=(pin,))
@@ -170,8 +175,19 @@ class Planner:
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _acquire(self, source: Source, sha256: str | None = None) -> Acquired:
-        acquired = self._archives.source(source, sha256)
+    def _acquire(
+        self, source: Source, stated: frozenset[str] = frozenset(), stated_by: str = "the requirements file"
+    ) -> Acquired:
+        """Return the archive or module of *source*, which has one of the digests that are *stated* ("sha256:hex")."""
+        strong = [each.removeprefix("sha256:") for each in stated if each.startswith("sha256:")]
+        acquired = self._archives.source(source, strong[0] if len(strong) == 1 else None)
+        if stated and f"sha256:{acquired.verified.sha256}" not in stated:
+            raise DigestMismatch(
+                subject=source.shown,
+                stated_by=stated_by,
+                expected=" or ".join(sorted(stated)),
+                actual=f"sha256:{acquired.verified.sha256}",
+            )
         self._check_fits(acquired.verified)
         if source.is_local:
             self.local_files.append(source.url)
@@ -192,16 +208,50 @@ class Planner:
         reference.url = Path(source.url).absolute().as_uri() if source.is_local else source.shown
         return reference
 
-    def _check_stated(self, acquired: Acquired, requirement: Requirement | None) -> None:
-        """Hold an archive to the hashes of a requirements file."""
-        stated = self._wishes.hashes.get(project_of(requirement)) if requirement else None
-        if stated and f"sha256:{acquired.verified.sha256}" not in stated:
-            raise DigestMismatch(
-                subject=acquired.source.shown,
-                stated_by="the requirements file",
-                expected=" or ".join(sorted(stated)),
-                actual=f"sha256:{acquired.verified.sha256}",
-            )
+    def _stated(self, text: str, requirement: Requirement | None) -> frozenset[str]:
+        """Return the hashes that a requirements file has behind a source, or for its project."""
+        of_project = self._wishes.hashes.get(project_of(requirement)) if requirement else None
+        return self._wishes.source_hashes.get(text) or of_project or frozenset()
+
+    def _keep(self, acquired: Acquired, stated: frozenset[str] = frozenset()) -> Pin:
+        """Let the archive be the one release of its project. Raises UsageError where another one is that already."""
+        pin, source = pin_of(acquired), acquired.source
+        known = self._acquired.get(pin.key)
+        if known and known.verified.sha256 != acquired.verified.sha256:
+            what = f"{pin.name} is asked for from two places: {known.source.shown} and {source.shown}"
+            raise UsageError(message=what, way_out="Leave one of them out.")
+        self._acquired[pin.key] = acquired
+        if stated:
+            self._held.add(pin.key)
+        if metadata := acquired.verified.metadata:
+            file = IndexFile(filename=source.filename, url=acquired.url)
+            self._direct[metadata.name] = listing_of_one(metadata, file)
+            shown = {source.shown, redact(acquired.url)}
+            shown |= {Path(source.url).absolute().as_uri()} if source.is_local else set()
+            self._places[metadata.name] = self._places.get(metadata.name, frozenset()) | shown
+        return pin
+
+    def _listing_of(self, project: NormalizedName) -> Listing | None:
+        """Return the listing of a project that the user named by URL or path: exactly one release; None of another.
+
+        One that only an override or a constraint names is acquired when it turns out to be needed.
+        """
+        with self._lock:
+            wanted = self._wishes.places.get(project)
+            if project not in self._direct and wanted and wanted.url:
+                acquired = self._acquire(parse_source(wanted.url, environ=os.environ), self._stated("", wanted))
+                self._reference(acquired, wanted)
+                self._keep(acquired)
+            return self._direct.get(project)
+
+    def _policy(self) -> Policy:
+        places = dict(self._places)
+        for project, wanted in self._wishes.places.items():
+            asked = redact(wanted.url or "")
+            if asked not in places.get(project, (asked,)):
+                self._keep(self._acquire(parse_source(wanted.url or "", environ=os.environ)))  # it may be the same
+            places[project] = places.get(project, frozenset()) | {asked}
+        return replace(self._wishes.policy, places=places)
 
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
@@ -220,7 +270,7 @@ class Planner:
             )
 
     def _solve(self, requirements: Sequence[Requirement]) -> Plan:
-        settings, policy = self._settings, self._wishes.policy
+        settings, policy = self._settings, self._policy()
         limits, began_s = settings.limits, time.thread_time()
 
         def is_out_of_time() -> bool:
@@ -229,26 +279,17 @@ class Planner:
         bounds: _Bounds = {"max_rounds": limits.resolver_rounds, "is_out_of_time": is_out_of_time}
         with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
             if settings.prefer_installed:
-                installed = self._make_catalog(pool, self._listings(), True)
+                installed = self._make_catalog(pool, self._listing_of, True)
                 try:
                     return solve(requirements, installed, self._target, policy, **bounds)
                 except ResolutionError:
                     pass  # what is installed does not do: ask the indexes
-            catalog = self._make_catalog(pool, self._listings(), False)
+            catalog = self._make_catalog(pool, self._listing_of, False)
             plan = solve(requirements, catalog, self._target, policy, **bounds)
         self.fresh_until_s = catalog.pages.fresh_until_s
         self.planned_metadata = catalog.planned_metadata
         self.local_files += catalog.pages.watched
         return plan
-
-    def _listings(self) -> dict[NormalizedName, Listing]:
-        """Return the listings of the projects that the user named by URL or path: exactly one release each."""
-        found = {}
-        for acquired in self._acquired.values():
-            if metadata := acquired.verified.metadata:
-                file = IndexFile(filename=acquired.source.filename, url=acquired.url)
-                found[metadata.name] = listing_of_one(metadata, file)
-        return found
 
     def _complete(self, plan: Plan) -> Plan:
         """Return *plan* with all that the archives tell of the pins that came from them."""

@@ -13,6 +13,7 @@ _WAYS = (  # what notes say of releases that were left out, and the way to have 
         "its hash is none of those",
         "Compare the hashes with what the project publishes; the index may have another file.",
     ),
+    ("no wheel fits this machine", "Ask for it on a machine that a wheel exists for, or for another version."),
     ("only a source distribution", "Build a wheel of what has only source distributions, and name it by path."),
 )
 

@@ -78,10 +78,11 @@ def make_listing(
                 if tags is not None or version not in reasons:  # what is wrong with a wheel says more
                     reasons[version] = reason
             elif tags and (rank := target.rank(tags)) is not None:
-                # PEP 427 has the greater build number win; later in a page breaks ties, as re-uploads come later.
-                wheels[version].append(_Usable(-rank, build, -order, position, file))
+                # PEP 592 yanks files: another one of the version counts first. PEP 427 has the greater build number
+                # win; later in a page breaks ties, as re-uploads come later.
+                wheels[version].append(_Usable(file.yanked is None, -rank, build, -order, position, file))
     versions = sorted(wheels)
-    best = [max(wheels[version], key=lambda each: each[:4]) for version in versions]
+    best = [max(wheels[version], key=lambda each: each[:5]) for version in versions]
     omitted = [(str(v), reasons[v], names) for v, names in sorted(left_out.items()) if v not in wheels]
     return Listing(
         project=project,
@@ -116,6 +117,7 @@ def _notes_of(page: Page) -> Iterator[str]:
 class _Usable(NamedTuple):
     """A file that will do, and what makes it better than others of its version."""
 
+    counts: bool
     fit: int
     build: tuple[()] | tuple[int, str]
     order: int

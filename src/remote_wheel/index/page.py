@@ -1,7 +1,6 @@
 """Pages of the simple repository API: PEP 503 HTML and PEP 691 JSON as one value."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -16,8 +15,6 @@ from remote_wheel.spec.source import join_url, redact_text
 
 # PEP 691's order of preference.
 _Kind = TypeVar("_Kind")
-_BASE: Final = re.compile(r"<base\s[^>]*href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
-_METAS: Final = re.compile(r"<meta\s+name=[\"']pypi:([\w-]+)[\"']\s+content=[\"']([^\"']*)[\"']", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,11 @@ def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedN
         elif media_type.endswith("json"):
             entries, status = _read_json(body, project)
         elif media_type.endswith("html"):
-            entries, base, status = _read_html(body.decode("utf-8", "replace"), url, project)
+            from remote_wheel.index.html import HtmlPage  # only for indexes that speak no JSON
+
+            page = HtmlPage(body.decode("utf-8", "replace"))
+            entries, base = page.entries, join_url(url, page.base) if page.base else url
+            status = page.metas.get("project-status", "active"), page.metas.get("project-status-reason", "")
         else:
             raise InvalidIndexPage(url=url, reason=f"its content type is {media_type or 'missing'}")
     except _BROKEN as error:
@@ -117,25 +118,6 @@ def _read_json(body: bytes, project: NormalizedName) -> tuple[list[Any], tuple[s
     if isinstance(status, dict):
         status, reason = status.get("status", "active"), status.get("reason", "")
     return _checked(page["files"], list), (str(status), str(reason or ""))
-
-
-def _read_html(text: str, url: str, project: NormalizedName) -> tuple[list[Any], str, tuple[str, str]]:
-    """Return entries as in JSON, the URL that relative ones are of, and the project's status."""
-    import html
-    import warnings
-
-    from mousebender import simple  # only for indexes that speak no JSON
-
-    match = _BASE.search(text, 0, 65536)  # <base> and <meta> stand in the head
-    head = dict(_METAS.findall(text[:65536]))
-    with warnings.catch_warnings():  # of minor versions it does not know, which PEP 629 lets pass
-        warnings.simplefilter("ignore", simple.APIVersionWarning)
-        try:
-            entries: list[Any] = list(simple.from_project_details_html(text, project)["files"])
-        except (simple.UnsupportedAPIVersion, AssertionError) as error:  # the latter for "<![" in the parser under it
-            raise ValueError(str(error)) from error
-    status = head.get("project-status", "active"), head.get("project-status-reason", "")
-    return entries, join_url(url, match[1]) if match else url, (html.unescape(status[0]), html.unescape(status[1]))
 
 
 def _read_listing(body: bytes) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
 """What the PubGrub core asks while it decides: versions, dependencies and the order of decisions."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from nab_resolver.resolver import BaseProvider
-from packaging.markers import Marker
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
@@ -17,7 +17,8 @@ from remote_wheel.index.target import Target
 from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.metadata import CoreMetadata
-from remote_wheel.spec.requirement import project_of, shown
+from remote_wheel.spec.requirement import applies, project_of, shown
+from remote_wheel.spec.source import redact
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
 _MOST_AHEAD: Final = 64  # as many older ones are asked for at once
@@ -72,6 +73,7 @@ class Policy:
     preferred: Mapping[NormalizedName, str] = field(default_factory=dict)  # versions this process has mounted
     constraints: Mapping[NormalizedName, SpecifierSet] = field(default_factory=dict)
     overrides: Mapping[NormalizedName, tuple[Requirement, ...]] = field(default_factory=dict)
+    places: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)  # URLs, redacted
 
     def overridden(self, requirement: Requirement) -> tuple[Requirement, ...]:
         """Return what stands for *requirement*: itself, or what the user wants in its place."""
@@ -93,9 +95,12 @@ class Provider(BaseProvider[Node, Release]):
         is_out_of_time: Callable[[], bool] = lambda: False,
         *,
         prunes: bool = True,
+        loosened: Set[NormalizedName] = frozenset(),
     ) -> None:
         self._is_out_of_time = is_out_of_time
         self._prunes = prunes
+        self.loosened = loosened  # projects whose pre-releases every requirement admits, behind the final releases
+        self.named_pre: set[NormalizedName] = set()  # those that a release's requirement names a pre-release of
         self._catalog, self.target, self._policy = catalog, target, policy
         self.listings: dict[NormalizedName, Listing] = {}
         self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
@@ -112,6 +117,11 @@ class Provider(BaseProvider[Node, Release]):
         self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
         self._dead: dict[NormalizedName, int] = {}  # how many were found to be in no answer
         self._pre_named: set[NormalizedName] = set(policy.pre) if isinstance(policy.pre, frozenset) else set()
+
+    def loosen(self) -> "Provider":
+        """Return a provider for another try, in which the projects of `named_pre` are loosened, too."""
+        loosened = self.loosened | self.named_pre
+        return Provider(self._catalog, self.target, self._policy, self._is_out_of_time, loosened=loosened)
 
     # --- roots ---------------------------------------------------------------------------------------------
 
@@ -255,7 +265,7 @@ class Provider(BaseProvider[Node, Release]):
         fitting = masks.fitting(specifier)
         if not _is_pin(specifier):  # PEP 592: a yanked release is used only where it is pinned exactly
             fitting &= ~(masks.yanked & ~masks.opened)
-        if self._pre_of(project) or specifier.prereleases:
+        if self._pre_of(project) or specifier.prereleases or project in self.loosened:
             return fitting
         # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
         return fitting & ~masks.pre or fitting
@@ -267,15 +277,18 @@ class Provider(BaseProvider[Node, Release]):
     def _find_dependencies(self, package: Node, release: Release) -> dict[Node, ReleaseSet]:
         try:
             metadata = self.metadata_of(release)
+            requirements = self.applicable(metadata, package.extra)
         except InvalidMetadata as error:
             return self._refuse(package, release, str(error))
         if not self.target.admits_python(metadata.requires_python):
             return self._refuse(package, release, f"requires Python {metadata.requires_python}")
-        requirements = self.applicable(metadata, package.extra)
-        if direct := next((r for r in requirements if r.url and not self._is_direct(project_of(r))), None):
-            return self._refuse(package, release, f"depends on {direct.name} by URL, which only you may ask for")
+        if direct := next((r for r in requirements if r.url and not self._is_direct(r)), None):
+            is_other = project_of(direct) in self._policy.places
+            why = "and you ask for another one" if is_other else "which only you may ask for"
+            return self._refuse(package, release, f"depends on {direct.name} by URL, {why}")
         unknown = [requirement for requirement in requirements if id(requirement) not in self._known]
         self._load(project_of(requirement) for requirement in unknown)
+        self.named_pre |= {project_of(requirement) for requirement in unknown if requirement.specifier.prereleases}
         self._known |= {id(each): _Known(each, shown(each), tuple(self._clauses(each))) for each in unknown}
         result: dict[Node, ReleaseSet] = {}
         if package.extra is not None:
@@ -314,14 +327,22 @@ class Provider(BaseProvider[Node, Release]):
             if (needed := _EXTRA_ALONE.fullmatch(marker)) and canonicalize_name(needed[1]) != extra:
                 holds = False
             else:
-                holds = Marker(marker).evaluate({**self.target.environment, "extra": extra})
+                holds = self._evaluate(marker, extra)
             self._markers[key] = holds
         return holds
+
+    def _evaluate(self, marker: str, extra: str) -> bool:
+        """Evaluate a marker; raise InvalidMetadata where it has no meaning (an order of names, an unknown variable)."""
+        try:
+            return Marker(marker).evaluate({**self.target.environment, "extra": extra})
+        except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
+            reason = f"the marker {marker!r} can't be evaluated ({error})"
+            raise InvalidMetadata(subject="a requirement of it", reason=reason) from error
 
     def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
         """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""
         for each in self._policy.overridden(requirement):
-            if each is requirement or each.marker is None or each.marker.evaluate(self.target.environment):
+            if each is requirement or applies(each, self.target.environment):
                 yield each
 
     def shown(self, requirement: Requirement) -> str:
@@ -335,7 +356,8 @@ class Provider(BaseProvider[Node, Release]):
 
     def admits(self, release: Release) -> bool:
         """Whether a requirement that names no version would take *release* where it fits."""
-        return bool(self._mask(release.project, SpecifierSet()) >> release.bit & 1)
+        is_left_out = release.project in self.loosened and release.version.is_prerelease
+        return not is_left_out and bool(self._mask(release.project, SpecifierSet()) >> release.bit & 1)
 
     def metadata_of(self, release: Release) -> CoreMetadata:
         """Return the metadata of *release*, known beforehand or from the catalogue."""
@@ -354,9 +376,9 @@ class Provider(BaseProvider[Node, Release]):
                 if older.metadata is None:
                     self._catalog.expect(older)
 
-    def _is_direct(self, project: NormalizedName) -> bool:
-        listing = self.listings.get(project)
-        return bool(listing and any(r.metadata and not r.installed_at for r in listing.releases))
+    def _is_direct(self, requirement: Requirement) -> bool:
+        """Whether the URL of a requirement is one that the user asks for, too."""
+        return redact(requirement.url or "") in self._policy.places.get(project_of(requirement), ())
 
     def _refuse(self, package: Node, release: Release, reason: str) -> dict[Node, ReleaseSet]:
         self.unusable[release] = reason

@@ -22,8 +22,9 @@ from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.resolution.provider import Catalog, Node, OutOfTime, Policy, Provider
 from remote_wheel.resolution.ranges import ReleaseSet
-from remote_wheel.spec.requirement import project_of, shown
+from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
 
+_FEW_ROUNDS: Final = 5_000  # for a second look, which hardly ever finds anything
 _SKIPPED: Final = 20  # files of one project that are told
 _REJECTED: Final = 8  # of newer versions, as many are told why they were not taken
 
@@ -42,10 +43,13 @@ def solve(
     *is_out_of_time* is asked at each decision, *max_rounds* bounds them. Raises ResolutionError with the reason, or the
     catalogue's FetchError.
     """
-    asked = [r for r in requirements if r.marker is None or r.marker.evaluate(target.environment)]
+    asked = [requirement for requirement in requirements if applies(requirement, target.environment)]
+    provider = Provider(catalog, target, policy, is_out_of_time)
     try:
-        return solve_once(asked, Provider(catalog, target, policy, is_out_of_time), max_rounds)
+        return solve_once(asked, provider, max_rounds)
     except Unsatisfiable:  # proven, but the proof lacks what was passed over: once more, every clause told
+        if plan := _solve_loosened(asked, provider, max_rounds):
+            return plan
         try:
             return solve_once(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
         except (ResolutionLimit, NotCached, FetchError) as limit:
@@ -76,6 +80,26 @@ def solve_once(asked: Sequence[Requirement], provider: Provider, max_rounds: int
     except SolverError as error:
         raise explain_unsatisfiable(error, provider, texts) from error
     return _make_plan(solution.pins, wanted, provider)
+
+
+def _solve_loosened(asked: Sequence[Requirement], failed: Provider, max_rounds: int) -> Plan | None:
+    """Find a plan in which one release's requirement on a pre-release admits it for all others, as pip has it."""
+    while not failed.named_pre <= failed.loosened:
+        failed = failed.loosen()
+        try:
+            plan = solve_once(asked, failed, min(max_rounds, _FEW_ROUNDS))
+        except Unsatisfiable:
+            continue
+        except (ResolutionLimit, NotCached, FetchError):
+            return None
+        loose = [pin for pin in plan.pins if pin.name in failed.loosened and Version(pin.version).is_prerelease]
+        return plan if all(map(_names_pre, loose)) else None
+    return None
+
+
+def _names_pre(pin: Pin) -> bool:
+    """Whether somebody asks for a pre-release of what is pinned."""
+    return any(parse_requirement(text.partition(";")[0]).specifier.prereleases for _, text in pin.wanted_by)
 
 
 def _no_match(provider: Provider, node: Node, requirement: Requirement) -> ResolutionError:

@@ -8,12 +8,14 @@ from typing import Final, NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from remote_wheel.errors import InvalidMetadata
 from remote_wheel.spec.version import parse_version
 
-METADATA_FORMAT: Final = 1  # to be raised with any change of what dump_metadata writes, or of what is read
+METADATA_FORMAT: Final = 2  # to be raised with any change of what dump_metadata writes, or of what is read
+
+_SHOWN: Final = 80  # characters of a requirement that a message has
 
 
 class Dependency(NamedTuple):
@@ -30,8 +32,9 @@ class Dependency(NamedTuple):
         """Read a requirement (PEP 508); raise packaging's InvalidRequirement, which names it."""
         try:
             requirement = Requirement(text)
-        except InvalidRequirement as error:
-            raise InvalidRequirement(f"{text!r}: {str(error).splitlines()[0]}") from error
+        except ValueError as error:  # InvalidRequirement, and numbers too long for Python
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            raise InvalidRequirement(f"{shown!r}: {str(error).splitlines()[0]}") from error
         return cls(str(requirement), str(requirement.marker or ""))
 
     @property
@@ -71,11 +74,19 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
             name=canonicalize_name(raw["name"]),
             version=parse_version(raw["version"]),
             requires=tuple(Dependency.of(text) for text in raw.get("requires_dist", ())),
-            requires_python=str(SpecifierSet(raw.get("requires_python", ""))),
+            requires_python=_python_of(raw.get("requires_python", "")),
             extras=frozenset(canonicalize_name(extra) for extra in raw.get("provides_extra", ())),
         )
-    except (InvalidVersion, InvalidRequirement, InvalidSpecifier) as error:
+    except ValueError as error:  # InvalidVersion, InvalidRequirement, and numbers too long for Python
         raise InvalidMetadata(subject=subject, reason=str(error).splitlines()[0]) from error
+
+
+def _python_of(text: str) -> str:
+    """Return a Requires-Python, normalised; one that can't be read (``>=3.5.*``) counts as none, as in pip."""
+    try:
+        return str(SpecifierSet(text))
+    except InvalidSpecifier:
+        return ""
 
 
 def dump_metadata(metadata: CoreMetadata) -> bytes:

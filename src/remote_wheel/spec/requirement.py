@@ -1,22 +1,35 @@
 """Requirements as the user writes them (PEP 508), read by `packaging`."""
 
-from packaging.requirements import InvalidRequirement as PackagingInvalidRequirement
+from collections.abc import Mapping
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidRequirement
 from remote_wheel.spec.source import redact_text
 
-__all__ = ["NormalizedName", "Requirement", "parse_requirement", "project_of", "shown"]
+__all__ = ["NormalizedName", "Requirement", "applies", "parse_requirement", "project_of", "shown"]
 
 
 def parse_requirement(text: str) -> Requirement:
     """Parse *text*; raise InvalidRequirement with the place and the reason."""
     try:
         return Requirement(text)
-    except PackagingInvalidRequirement as error:
+    except ValueError as error:  # packaging's InvalidRequirement, and numbers too long for Python
         reason = str(error).splitlines()[0]
         raise InvalidRequirement(requirement=redact_text(text), reason=redact_text(reason)) from error
+
+
+def applies(requirement: Requirement, environment: Mapping[str, str]) -> bool:
+    """Whether the requirement's marker, if it has one, is true. Raises InvalidRequirement where it has no meaning."""
+    if requirement.marker is None:
+        return True
+    try:
+        return requirement.marker.evaluate(dict(environment))
+    except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
+        reason = f"its marker can't be evaluated: {error}"
+        raise InvalidRequirement(requirement=shown(requirement), reason=reason) from error
 
 
 def shown(requirement: Requirement) -> str:
