@@ -41,6 +41,7 @@ class LoopbackIndex:
     has_hashes: bool = True
     has_etag: bool = True
     cache_control: str = ""
+    last_modified: str = ""  # of all that it has
     user: str = ""  # "user:password" demands basic authentication
     files: dict[str, list[IndexedFile]] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)  # path → content
@@ -198,6 +199,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.index.has_etag:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
             if self.headers.get("If-None-Match") == headers["ETag"]:
+                return self._send(304, b"", headers)
+        if self.index.last_modified:
+            headers["Last-Modified"] = self.index.last_modified
+            if self.headers.get("If-Modified-Since") == self.index.last_modified:
                 return self._send(304, b"", headers)
         is_same = self.headers.get("If-Range") in (None, headers.get("ETag"))
         if "Range" in self.headers and is_same and self.index.has_ranges and path.endswith(".whl"):

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import random
 import shutil
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -456,3 +459,83 @@ def test_plain_http_to_a_named_host(index: LoopbackIndex, resolving: Resolving) 
         assert resolving("thing", options=f"index_url={url!r}, allow_insecure=[{host!r}]") == "thing==1.0"
     said = resolving("thing", options=f"index_url={url!r}, refresh=True, allow_insecure=['0.0.0.0:1', 'other']")
     assert said.startswith("InsecureTransport: ")
+
+
+def test_a_page_without_an_etag_is_asked_for_by_its_date(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("app", "1.0")
+    index.has_etag, index.cache_control = False, "max-age=0"
+    index.last_modified = "Mon, 02 Nov 2026 10:00:00 GMT"
+    assert resolving("app") == "app==1.0"
+    assert resolving("app<2") == "app==1.0"
+    assert [status for path, status in index.requests if path == "/simple/app/"] == [200, 304]
+
+
+@pytest.mark.parametrize("what", ["silent", "gone"])
+def test_an_index_that_does_not_answer_is_not_passed_over(
+    index: LoopbackIndex, other: LoopbackIndex, resolving: Resolving, what: str
+) -> None:
+    """Who can keep the first index from answering must not choose where the project comes from."""
+    index.add("app", "9.0")
+    url = other.url
+    if what == "silent":
+        other.hang_s = 3.0
+    else:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{unused.getsockname()[1]}/simple/"
+    said = resolving("app", options=f"extra_index_urls=[{url!r}], timeout_s=0.3")
+    assert said.startswith({"silent": "FetchTimeout: ", "gone": "NetworkError: "}[what]), said
+    assert not index.pages()
+
+
+def test_one_file_of_a_version_that_is_yanked_does_not_yank_the_version(
+    index: LoopbackIndex, resolving: Resolving
+) -> None:
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-none-any"
+    index.add("app", "0.9")
+    index.add("app", "1.0")
+    index.add("app", "1.0", tag=tag).yanked = "broken on this one"
+    assert resolving("app") == "app==1.0"
+    (any_file,) = (file for file in index.files["app"] if file.filename == "app-1.0-py3-none-any.whl")
+    any_file.yanked = "and here"
+    assert resolving("app", options="refresh=True") == "app==0.9"
+
+
+@pytest.mark.parametrize(
+    "requires", ['lib; os_name ~= "posix"', 'lib; "x" in extras', "lib>=" + "1" * 5000], ids=["order", "extras", "long"]
+)
+def test_a_release_with_a_requirement_that_means_nothing_is_left_out(
+    index: LoopbackIndex, resolving: Resolving, requires: str
+) -> None:
+    index.add("lib", "1.0")
+    index.add("top", "0.9", requires=["app<1"])
+    index.add("top", "1.0", requires=["app>=1"])
+    index.add("app", "0.5")
+    index.add("app", "1.0", requires=[requires])
+    assert resolving("top") == "top==0.9,app==0.5"
+    said = resolving("app>=1")
+    assert said.startswith("Unsatisfiable: "), said
+    assert "app 1.0 can't be used" in said
+
+
+def test_a_python_requirement_that_can_not_be_read_is_none(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("app", "1.0", requires_python=">=2.7, !=3.0.*, >=3.5.*")
+    assert resolving("app") == "app==1.0"
+
+
+def test_markers_of_the_user_that_mean_nothing_are_named(index: LoopbackIndex, resolving: Resolving) -> None:
+    index.add("app", "1.0")
+    said = resolving("app; os_name ~= 'posix'")
+    assert said.startswith("InvalidRequirement: "), said
+    assert "its marker can't be evaluated" in said
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_no_wheel_comes_twice_where_metadata_is_no_file(index: LoopbackIndex, python: Python, has_ranges: bool) -> None:
+    index.has_metadata, index.has_ranges = False, has_ranges
+    padding = {"lib/data.bin": random.Random(1).randbytes(300_000), "lib/__init__.py": ""}
+    index.add("lib", "1.0", padding)
+    index.add("app", "1.0", {**padding, "app.py": ""}, requires=["lib"])
+    python("import remote_wheel; remote_wheel.prefetch('app')")
+    whole = [path for path, status in index.requests if path.endswith(".whl") and status == 200]
+    assert len(whole) == len(set(whole)) == 2

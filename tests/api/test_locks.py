@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from fixtures.wheels import make_wheel, make_zip
 from tests.conftest import Python
@@ -488,3 +489,36 @@ def test_a_source_that_is_locked_by_another_hash_than_sha256(
         assert remote_wheel(*command).stdout == "1\n"
     else:
         assert "is not what the lock promised" in remote_wheel(*command, expect=2).stderr
+
+
+def test_a_lock_of_what_needs_itself_has_its_root(
+    index: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path
+) -> None:
+    index.add("first", "1.0", requires=["middle"])
+    index.add("middle", "1.0", requires=["zero"])
+    index.add("zero", "1.0", requires=["middle", "first"])
+    remote_wheel("lock", "middle")
+    code = """
+        import remote_wheel
+        plan = remote_wheel.load_lock("pylock.toml")
+        print(plan.tree())
+        with plan.mount() as mount:
+            print(mount.import_module().__name__)
+    """
+    told = ["middle 1.0", "└── zero 1.0", "    ├── middle 1.0 (above)", "    └── first 1.0"]
+    said = python(code).stdout.splitlines()
+    assert said[0] == told[0]
+    assert said[-1] == "middle"
+    lock = tomllib.loads((tmp_path / "pylock.toml").read_text())
+    assert lock.pop("tool") == {"remote-wheel": {"roots": ["middle"]}}
+    (tmp_path / "pylock.toml").write_text(tomli_w.dumps(lock))  # as another tool would write it
+    others = python(code).stdout.splitlines()
+    assert (others[0], others[-1]) == ("first 1.0", "first")
+
+
+def test_a_lock_is_not_overruled_by_a_path(garden: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    remote_wheel("lock", "soil")
+    name, data = make_wheel("soil", "0.1")
+    (tmp_path / name).write_bytes(data)
+    said = remote_wheel("run", "--lock", "pylock.toml", "--with", f"./{name}", "-c", "import soil", expect=2).stderr
+    assert "0.1: your constraint is ==" in said

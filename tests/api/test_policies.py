@@ -171,3 +171,65 @@ def test_files_are_for_many(garden: LoopbackIndex, python: Python, tmp_path: Pat
     """
     said = python(code).stdout.splitlines()
     assert said == ["require() gives modules, and '-r r.txt' is a file of requirements", "3 1.0"]
+
+
+@pytest.fixture
+def own_soil(garden: LoopbackIndex) -> str:
+    """Two wheels of soil that no page names; the URL of the first, 2.5. The other one is 3.5."""
+    for version in ("2.5", "3.5"):
+        name, data = make_wheel("soil", version)
+        garden.extra[f"/own/{name}"] = data
+    return f"{garden.root}own/soil-2.5-py3-none-any.whl"
+
+
+def test_what_is_named_by_url_keeps_to_constraints(own_soil: str, garden: LoopbackIndex, resolving: Resolving) -> None:
+    url = f"soil @ {own_soil}"
+    assert resolving(url, options="constraints=['soil<3']") == "soil==2.5"
+    said = resolving(url, options="constraints=['soil<2']")
+    assert "left out: 2.5: your constraint is <2" in said
+    assert "your constraint is <2" in resolving("garden", url, options="constraints=['soil<2']")
+
+
+def test_a_project_comes_from_one_place(own_soil: str, garden: LoopbackIndex, resolving: Resolving) -> None:
+    other = own_soil.replace("2.5", "3.5")
+    said = resolving(f"soil @ {own_soil}", f"soil @ {other}")
+    assert said.startswith("UsageError: soil is asked for from two places: "), said
+    assert resolving(f"soil @ {own_soil}", own_soil, f"soil @ {own_soil}#frag") == "soil==2.5"
+    garden.add("by-url", "1.0", requires=[f"soil @ {other}"])
+    said = resolving("by-url", f"soil @ {own_soil}")
+    assert "depends on soil by URL, and you ask for another one" in said
+    assert resolving("by-url", f"soil @ {other}") == "by-url==1.0,soil==3.5"
+
+
+@pytest.mark.parametrize("option", ["overrides", "constraints"])
+def test_a_place_may_stand_in_overrides_and_constraints(
+    own_soil: str, garden: LoopbackIndex, resolving: Resolving, option: str
+) -> None:
+    options = f"{option}=['soil @ {own_soil}', 'nobody @ http://127.0.0.1:1/nobody-1-py3-none-any.whl']"
+    assert resolving("garden", options=options) == "garden==1.0,soil==2.5"
+    assert resolving("unused", options=options) == "unused==1.0"
+    other = own_soil.replace("2.5", "3.5")
+    assert "from two places" in resolving("garden", f"soil @ {other}", options=options)
+    assert resolving("garden", f"soil @ {own_soil}", options=options) == "garden==1.0,soil==2.5"
+
+
+def test_hashes_follow_markers_and_stand_behind_urls(
+    own_soil: str, garden: LoopbackIndex, resolving: Resolving, tmp_path: Path
+) -> None:
+    hashes = {file.filename: hashlib.sha256(file.data).hexdigest() for file in garden.files["soil"]}
+    one, two = (hashes[f"soil-{version}-py3-none-any.whl"] for version in ("1.0", "2.0"))
+    lines = [
+        f'soil==2.0; python_version >= "3" --hash=sha256:{two}',
+        f'soil==1.0; python_version < "3" --hash=sha256:{one}',
+    ]
+    (tmp_path / "r.txt").write_text("\n".join(lines))
+    assert resolving("-r r.txt") == "soil==2.0"
+    name, data = make_wheel("soil", "2.5")
+    (tmp_path / name).write_bytes(data)
+    right = hashlib.sha256(data).hexdigest()
+    for place in (own_soil, f"./{name}", f"soil @ {own_soil}"):
+        (tmp_path / "r.txt").write_text(f"{place} --hash=sha256:{right} --hash=sha256:{one}\n")
+        assert resolving("-r r.txt") == "soil==2.5", place
+        assert resolving("-r r.txt", options="require_hashes=True, refresh=True") == "soil==2.5", place
+        (tmp_path / "r.txt").write_text(f"{place} --hash=sha256:{one}\n")
+        assert resolving("-r r.txt").startswith("DigestMismatch: "), place

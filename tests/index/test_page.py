@@ -95,3 +95,54 @@ def test_what_is_no_page(body: str, content_type: str) -> None:
         return
     with pytest.raises(InvalidIndexPage, match=r"index\.example"):
         page(body, content_type)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<meta name="pypi:project-status" content="quarantined">',
+        '<meta content="quarantined" name="pypi:project-status">',
+        "<META NAME = 'pypi:project-status' CONTENT = quarantined />",
+        '<!-- <a href="x"> --><meta name="pypi:project-status" data-x="1" content="quarantined">',
+    ],
+)
+def test_a_status_counts_however_its_meta_is_written(head: str) -> None:
+    read = page(f'<html><head>{head}</head><body><a href="thing-1-py3-none-any.whl">x</a></body></html>', "text/html")
+    assert read.status == "quarantined"
+    assert [file.filename for file in read.files] == ["thing-1-py3-none-any.whl"]
+
+
+def test_what_stands_in_a_comment_counts_for_nothing() -> None:
+    base = '<!-- <base href="https://elsewhere.example/"> <meta name="pypi:project-status" content="quarantined"> -->'
+    read = page(f'{base}<a href="thing-1-py3-none-any.whl">x</a>', "text/html")
+    assert (read.status, read.files[0].url) == ("active", f"{URL}thing-1-py3-none-any.whl")
+    real = page('<base target=x href=/files/><a href="thing-1-py3-none-any.whl">x</a>', "text/html")
+    assert real.files[0].url == "https://index.example/files/thing-1-py3-none-any.whl"
+
+
+def test_links_that_are_no_files_are_in_nobodys_way() -> None:
+    links = '<a href="#top">top</a><a name="here">x</a><a href="thing-1.zip#frag">x</a><a href="//[">y</a>'
+    read = page(f'{links}<a href="thing-1-py3-none-any.whl#sha256=ab">a longer text</a>', "text/html")
+    assert [file.filename for file in read.files] == ["top", "thing-1.zip", "thing-1-py3-none-any.whl"]
+    assert read.files[-1].digests == {"sha256": "ab"}
+    assert [name for name, _ in read.unreadable] == ["y"]
+
+
+def test_a_page_to_log_in_at_is_no_index_page() -> None:
+    form = '<form><input type="text" name="user"><input type="Password" name="p"></form><a href="/help">help</a>'
+    with pytest.raises(InvalidIndexPage, match="a page to log in at"):
+        page(f"<html><body>{form}</body></html>", "text/html")
+    assert page(f'{form}<a href="thing-1-py3-none-any.whl">x</a>', "text/html").files
+
+
+def test_a_later_version_of_the_html_page_is_refused() -> None:
+    with pytest.raises(InvalidIndexPage, match=r"its repository-version is 2\.0"):
+        page('<meta name="pypi:repository-version" content="2.0">', "text/html")
+    assert page('<meta content="1.9" name="pypi:repository-version">', "text/html").files == ()
+
+
+def test_where_attestations_are_is_kept() -> None:
+    url = "https://index.example/attestations/thing"
+    from_html = page(f'<a href="thing-1-py3-none-any.whl" data-provenance="{url}">x</a>', "text/html")
+    from_json = page(json_page({"filename": "x.whl", "url": "x.whl", "hashes": {}, "provenance": url}))
+    assert [from_html.files[0].provenance, from_json.files[0].provenance] == [url, url]

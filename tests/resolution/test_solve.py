@@ -5,16 +5,18 @@ import itertools
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import NoMatchingVersion, ProjectNotFound, ResolutionLimit, Unsatisfiable
+from remote_wheel.index.listing import Listing, Omissions
 from remote_wheel.resolution.plan import Plan, plan_from_json, plan_to_json
 from remote_wheel.resolution.provider import Policy, Provider
 from remote_wheel.resolution.solve import solve, solve_once
@@ -253,6 +255,35 @@ GOLDEN: list[tuple[str, Graph, tuple[str, ...], str]] = [
         ),
     ),
 ]
+
+
+def test_what_would_have_been_taken_is_named_first() -> None:
+    left_out = [("1.5", "only a source distribution", ("dep-1.5.tar.gz",))]
+    left_out += [(str(version), "requires Python >=4", ("",)) for version in range(5, 10)]
+
+    class Catalog(MemoryCatalog):
+        def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
+            found = super().listings(projects)
+            return [
+                replace(each, left_out=Omissions(lambda: left_out)) if "dep" in projects else each for each in found
+            ]
+
+    with pytest.raises(Unsatisfiable) as caught:
+        solve([Requirement("a")], Catalog({"a": {"1": ["dep<2"]}, "dep": {"3": []}}), TARGET, PLAIN, max_rounds=1000)
+    assert "left out: 1.5 (only a source distribution), 9 (requires Python >=4)" in str(caught.value)
+    assert "Build a wheel of what has only source distributions" in caught.value.hint
+
+
+def test_a_mounted_version_is_named_as_the_reason() -> None:
+    graph: Graph = {"b": {"1.0": [], "2.0": []}}
+    plan = plan_of(graph, "b", policy=Policy(preferred={canonicalize_name("b"): "1.0"}))
+    assert plan.explain("b").splitlines()[-1] == "  not 2.0: the version that is mounted satisfies"
+
+
+def test_a_root_that_was_drawn_already_says_so() -> None:
+    graph: Graph = {"a": {"1": ["b"]}, "b": {"1": ["c"]}, "c": {"1": []}}
+    tree = "a 1\n└── b 1\n    └── c 1\nb 1 (above)\nc 1"
+    assert plan_of(graph, "a", "b", "c").tree() == tree
 
 
 @pytest.mark.parametrize(("graph", "requirements", "expected"), [g[1:] for g in GOLDEN], ids=[g[0] for g in GOLDEN])

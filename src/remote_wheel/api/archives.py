@@ -180,6 +180,20 @@ class Archives:
             return self._repository(source, source.repository, stated, is_file=is_file)
         return self._remote(source, stated, stated_by)
 
+    def source_of_many(self, source: Source, stated: frozenset[str], *, stated_by: str) -> Acquired:
+        """Return the archive or module of *source*, which has one of the digests that are *stated* ("sha256:hex").
+
+        Raises as `source` does.
+        """
+        archives = Archives(replace(self._settings, require_hashes=False), self._store, self._client)  # it has hashes
+        acquired = archives.source(source, None, stated_by=stated_by)
+        self.fresh_until_s = min(self.fresh_until_s, archives.fresh_until_s)
+        actual = f"sha256:{acquired.verified.sha256}"
+        if actual not in stated:
+            expected = " or ".join(sorted(stated))
+            raise DigestMismatch(subject=source.shown, stated_by=stated_by, expected=expected, actual=actual)
+        return acquired
+
     def locked(self, source: Source, lock: Locked) -> Acquired:
         """Return the archive or module that a lock names. Raises as `source` does, and MovedTag.
 

@@ -104,7 +104,8 @@ class IndexCatalog:
                 asked = Future()
                 asked.set_exception(error)
             self._metadata[release] = asked
-            self._likely(release)
+            if isinstance(asked, CoreMetadata) or _file_of(release).has_metadata:
+                self._likely(release)
         return asked
 
     # --- metadata ----------------------------------------------------------------------------------------------
@@ -134,7 +135,10 @@ class IndexCatalog:
             raw = self._checked_metadata(file, ANEW)
         noted = _noted(raw, file.filename)
         self._store.write_note("metadata", _key_of(file), noted)
-        return self._read_noted(release, file, noted)
+        metadata = self._read_noted(release, file, noted)
+        if not file.has_metadata:  # what was asked may have sent the wheel, which is not to be fetched twice
+            self._likely(release)
+        return metadata
 
     def _read_noted(self, release: Release, file: IndexFile, noted: bytes) -> CoreMetadata:
         digest, _, data = noted.partition(b"\n")

@@ -5,6 +5,7 @@ Runs in the helper process by default, in the caller's where there can be none; 
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -125,6 +126,7 @@ class _Run:
         self._planner = self._make_planner(self._archives)
         self._ahead: Ahead | None = None
         self._early: dict[str, tuple[str, Future[Verified]]] = {}  # by project: URL and wheel, fetched while planning
+        self._early_lock = threading.Lock()
         self._fetching = ThreadPoolExecutor(_EARLY_THREADS)
         self._started_s = started_s
 
@@ -197,7 +199,7 @@ class _Run:
         file = release.file
         if not self._request.key or file is None or not file.filename.endswith(".whl"):
             return
-        if release.project in self._early or (file.size_bytes or _EARLY_BYTES) >= _EARLY_BYTES:
+        if (file.size_bytes or _EARLY_BYTES) >= _EARLY_BYTES:
             return
         pin = Pin(
             name=release.project,
@@ -207,7 +209,9 @@ class _Run:
             digests=file.digests,
             size_bytes=file.size_bytes,
         )
-        self._early[release.project] = file.url, self._fetching.submit(self._fetch_early, pin)
+        with self._early_lock:  # several threads may have the same idea
+            if release.project not in self._early:
+                self._early[release.project] = file.url, self._fetching.submit(self._fetch_early, pin)
 
     def _fetch_early(self, pin: Pin) -> Verified:
         verified = self._archives.wheel(pin.filename, pin.url, pin.digests, received=self._received(pin))

@@ -17,7 +17,6 @@ from remote_wheel.api.archives import Acquired, Archives, Locked
 from remote_wheel.api.catalog import IndexCatalog
 from remote_wheel.api.inputs import Wishes
 from remote_wheel.errors import (
-    DigestMismatch,
     InvalidMetadata,
     InvalidSource,
     NoCompatibleWheel,
@@ -139,7 +138,7 @@ class Planner:
         )
         stated = options.get("sha256")
         digests = () if stated is None else (f"sha256:{parse_sha256(stated)}",)
-        acquired = self._acquire(source, frozenset(digests), stated_by="sha256=")
+        acquired = self._acquire(source, frozenset(digests), stated_by="you")
         requirement, pin = self._reference(acquired), self._keep(acquired)
         self.subjects.append(pin.key)
         if requirement is None or options.get("deps") is False:
@@ -179,15 +178,11 @@ class Planner:
         self, source: Source, stated: frozenset[str] = frozenset(), stated_by: str = "the requirements file"
     ) -> Acquired:
         """Return the archive or module of *source*, which has one of the digests that are *stated* ("sha256:hex")."""
-        strong = [each.removeprefix("sha256:") for each in stated if each.startswith("sha256:")]
-        acquired = self._archives.source(source, strong[0] if len(strong) == 1 else None)
-        if stated and f"sha256:{acquired.verified.sha256}" not in stated:
-            raise DigestMismatch(
-                subject=source.shown,
-                stated_by=stated_by,
-                expected=" or ".join(sorted(stated)),
-                actual=f"sha256:{acquired.verified.sha256}",
-            )
+        if len(stated) > 1 or any(not each.startswith("sha256:") for each in stated):
+            acquired = self._archives.source_of_many(source, stated, stated_by=stated_by)
+        else:
+            digest = next((each.removeprefix("sha256:") for each in stated), None)
+            acquired = self._archives.source(source, digest, stated_by=stated_by if digest else "you")
         self._check_fits(acquired.verified)
         if source.is_local:
             self.local_files.append(source.url)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, parse_tag
 from packaging.utils import InvalidSdistFilename, NormalizedName, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
@@ -181,7 +181,7 @@ def _python_fault(requires_python: str, python: Version) -> str:
     """Return why a file is not for *python*. pip, too, takes a Requires-Python that it can't read as none."""
     try:
         return "" if admits_python(requires_python, python) else f"requires Python {requires_python}"
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, and numbers too long for Python
         return ""
 
 

@@ -1,17 +1,20 @@
 """Why a set of requirements can't be satisfied: the leaves of the solver's proof, in the user's terms."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from nab_resolver.errors import ResolutionError as SolverError
 from nab_resolver.types import Incompatibility, IncompatibilityCause
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from remote_wheel.errors import Unsatisfiable
+from remote_wheel.errors import InvalidRequirement, Unsatisfiable
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
+from remote_wheel.spec.requirement import parse_requirement, project_of
 
 _FEW: Final = 3  # ways in which the releases of one project depend on another
 _Edges = dict[tuple[Node, Node], dict[Release, None]]
@@ -44,11 +47,26 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: 
         # Of a project in the middle of a chain, what exists is of interest only where something was left out.
         if project in provider.listings and (project not in parents or _left_out(provider.listings[project], provider))
     ]
+    wanted = _wanted(edges, asked, provider)
     return Unsatisfiable(
         requirements=tuple(text for text in requirements if text in asked) or tuple(requirements),
         reasons=tuple(dict.fromkeys(reasons)),
-        notes=tuple(_what_exists(provider.listings[project], provider) for project in known),
+        notes=tuple(_what_exists(provider.listings[project], provider, wanted[project]) for project in known),
     )
+
+
+def _wanted(edges: _Edges, asked: Iterable[str], provider: Provider) -> dict[NormalizedName, list[SpecifierSet]]:
+    """Return by project the versions that the requirements of a proof ask for."""
+    texts = dict.fromkeys(asked)
+    for edge, releases in edges.items():
+        told = provider.reasons.get(edge, {})
+        texts |= {text: None for release in releases if release in told for text in told[release].split(" and ")}
+    found: dict[NormalizedName, list[SpecifierSet]] = defaultdict(list)
+    for text in texts:
+        with contextlib.suppress(InvalidRequirement):  # a marker was cut in two
+            requirement = parse_requirement(text.partition(";")[0])
+            found[project_of(requirement)].append(requirement.specifier)
+    return found
 
 
 def _is_no_versions(leaf: Incompatibility[Any, Any]) -> bool:
@@ -118,12 +136,14 @@ def _versions(releases: Sequence[Release], most: int = 4) -> str:
     return shown if len(releases) <= most else f"{shown} and {len(releases) - most} older"
 
 
-def _what_exists(listing: Listing, provider: Provider) -> str:
+def _what_exists(listing: Listing, provider: Provider, wanted: Sequence[SpecifierSet]) -> str:
     if not listing.releases and not listing.left_out:
         return f"{listing.project} was not found on {', '.join(listing.searched) or 'any index'}"
     admitted = [release for release in listing.releases if provider.admits(release)]
     usable = _versions(admitted) if admitted else "none"
     left_out = _left_out(listing, provider)
+    # What a requirement would have taken says more than what is newest; it sorts stably.
+    left_out.sort(key=lambda each: not all(specifier.contains(each[0], True) for specifier in wanted))
     named = ", ".join(f"{version} ({reason})" for version, reason in left_out[:4])
     rest = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
     return f"usable versions of {listing.project}: {usable}{f'; left out: {named}{rest}' if left_out else ''}"

@@ -18,7 +18,7 @@ class Pin:
     and no version. `repository` is where a source archive was made of `commit`, which `revision` was when it was asked
     for; `content_sha256` is the digest of such an archive's names and contents, whatever it is packed with,
     `subdirectory` the project's folder in it. `installed_at` is the dist-info folder of an installed distribution that
-    is used as it is. `upload_time` is RFC 3339, as the index states it.
+    is used as it is. `upload_time` is RFC 3339, as the index states it, `provenance` the URL of attestations (PEP 740).
     """
 
     name: str
@@ -28,6 +28,7 @@ class Pin:
     digests: Mapping[str, str] = field(default_factory=dict)
     size_bytes: int | None = None
     upload_time: str = ""
+    provenance: str = ""
     requires_python: str = ""
     index: str = ""
     repository: str = ""
@@ -107,7 +108,7 @@ class Plan:
     def _tree_lines(self) -> Iterator[str]:
         seen: set[str] = set()
         for root in self.roots:
-            yield _labelled(root)
+            yield f"{_labelled(root)}{' (above)' if root.name in seen and root.needs else ''}"
             yield from self._branches(root, "", seen)
 
     def _branches(self, pin: Pin, indent: str, seen: set[str]) -> Iterator[str]:

@@ -354,6 +354,10 @@ class Provider(BaseProvider[Node, Release]):
         """Return when each of *nodes* was first met, to sort by."""
         return tuple(self._order[node] for node in nodes)
 
+    def is_mounted(self, release: Release) -> bool:
+        """Whether *release* is what this process has mounted of its project."""
+        return self._policy.preferred.get(release.project) == str(release.version)
+
     def admits(self, release: Release) -> bool:
         """Whether a requirement that names no version would take *release* where it fits."""
         is_left_out = release.project in self.loosened and release.version.is_prerelease

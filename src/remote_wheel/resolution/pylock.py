@@ -4,7 +4,7 @@ What the standard has no field for stands in ``[packages.tool.remote-wheel]``, w
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,7 +23,7 @@ from packaging.pylock import (
     PylockUnsupportedVersionError,
     PylockValidationError,
 )
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidLock, UsageError
@@ -79,23 +79,62 @@ def parse_pylock(
         raise InvalidLock(lock=shown, reason=str(error)) from error
     pins = [_pin_of(package, file, shown, locate) for package, file in chosen]
     names = {pin.name for pin in pins}
-    needs: dict[str, tuple[str, ...]] = {package.name: tuple(_needed(package, names)) for package, _ in chosen}
-    needed = {name for each in needs.values() for name in each}
+    needs: dict[NormalizedName, tuple[str, ...]] = {
+        package.name: tuple(_needed(package, names)) for package, _ in chosen
+    }
+    roots = _roots(lock, needs)
     wanted_by: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
     for pin in pins:
-        for name in needs.get(pin.name, ()):
+        for name in needs.get(NormalizedName(pin.name), ()):
             wanted_by[name].append((str(pin), name))
-    complete = (
-        replace(
+    complete = {
+        package.name: replace(
             pin,
-            needs=needs.get(pin.name, ()),
-            wanted_by=tuple(wanted_by[pin.name])
-            if pin.name in needed
-            else (("you", f"{pin.name or pin.filename} (locked)"),),
+            needs=needs.get(package.name, ()) if pin.name else (),
+            wanted_by=(
+                *((("you", f"{pin.name or pin.filename} (locked)"),) if package.name in roots else ()),
+                *wanted_by.get(pin.name, ()),
+            ),
         )
-        for pin in pins
-    )
-    return Plan(requirements=tuple(p.key for p in pins if p.name not in needed), pins=tuple(complete))
+        for pin, (package, _) in zip(pins, chosen, strict=True)
+    }
+    asked = {name: complete[name] for name in roots}
+    return Plan(requirements=tuple(pin.key for pin in asked.values()), pins=tuple((asked | complete).values()))
+
+
+def _roots_in_circles(plan: Plan) -> list[str]:
+    """Return the packages that were asked for and that nothing leads to but what they need themselves."""
+    needs = {pin.name: pin.needs for pin in plan.pins}
+    needed = {name for each in needs.values() for name in each}
+    reached = set(_reached(needs, [name for name in needs if name not in needed]))
+    return sorted(pin.name for pin in plan.roots if pin.name not in reached)
+
+
+def _reached(needs: Mapping[str, Sequence[str]], start: Iterable[str]) -> list[str]:
+    """Return *start* and all that it needs, directly or not."""
+    reached = dict.fromkeys(start)
+    ahead = list(reached)
+    for name in ahead:  # grows while it is walked
+        ahead += [each for each in needs.get(name, ()) if each not in reached]
+        reached |= dict.fromkeys(needs.get(name, ()))
+    return list(reached)
+
+
+def _roots(lock: Pylock, needs: Mapping[NormalizedName, Sequence[str]]) -> list[NormalizedName]:
+    """Return the packages that somebody asked for: what the lock says, and what nothing else leads to."""
+    stated = (lock.tool or {}).get(_TOOL, {})
+    named = stated.get("roots", ()) if isinstance(stated, Mapping) else ()
+    roots = [name for name in needs if name in named] if isinstance(named, list) else []
+    roots.sort(key=named.index)
+    needed = {name for each in needs.values() for name in each}
+    reached: set[str] = set()
+    # Of a circle that nothing leads to, the first has to do.
+    for name in (*roots, *(name for name in needs if name not in needed), *needs):
+        if name in reached:
+            continue
+        roots += [] if name in roots else [name]
+        reached.update(_reached(cast("Mapping[str, Sequence[str]]", needs), [name]))
+    return roots
 
 
 def _check_known(kind: str, asked: Sequence[str], known: Sequence[str], shown: str) -> None:
@@ -201,13 +240,15 @@ def dump_pylock(plan: Plan, target: Target, *, locate: Callable[[str], str]) -> 
     """
     marker = " and ".join(f'{name} == "{target.environment[name]}"' for name in _ENVIRONMENT)
     packages = [_package_of(pin, locate) for pin in sorted(plan.pins, key=lambda pin: (pin.name, pin.filename))]
-    lock = {
+    lock: dict[str, Any] = {
         "lock-version": "1.0",
         "environments": [marker],
         "requires-python": f">={target.environment['python_version']}",
         "created-by": _TOOL,
         "packages": packages,
     }
+    if roots := _roots_in_circles(plan):  # who reads the others sees that nothing needs them
+        lock["tool"] = {_TOOL: {"roots": roots}}
     Pylock.from_dict(lock).validate()  # a programming error if it raises
     return tomli_w.dumps(lock)
 
@@ -217,7 +258,7 @@ def _package_of(pin: Pin, locate: Callable[[str], str]) -> dict[str, Any]:
     hashes = {name: pin.digests[name] for name in sorted(pin.digests)}
     sizes = {"upload-time": _time(pin.upload_time), "size": pin.size_bytes}
     file = {**place, **{key: value for key, value in sizes.items() if value is not None}, "hashes": hashes}
-    package: dict[str, Any] = {"name": pin.name or canonicalize_name(pin.filename.rpartition(".")[0])}
+    package: dict[str, Any] = {"name": _package_name(pin)}
     if pin.version:
         package["version"] = pin.version
     if pin.requires_python:
@@ -244,6 +285,10 @@ def _package_of(pin: Pin, locate: Callable[[str], str]) -> dict[str, Any]:
         if not pin.name:
             package["tool"] = {_TOOL: {"file": pin.filename}}  # it says no name of its own
     return package
+
+
+def _package_name(pin: Pin) -> str:
+    return pin.name or canonicalize_name(pin.filename.rpartition(".")[0])
 
 
 def _time(text: str) -> datetime | None:

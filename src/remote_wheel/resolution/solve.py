@@ -180,6 +180,7 @@ def _make_pin(
         digests=dict(file.digests) if file else {},
         size_bytes=file.size_bytes if file else None,
         upload_time=file.upload_time if file else "",
+        provenance=file.provenance if file else "",
         requires_python=provider.metadata_of(release).requires_python,
         index=release.index,
         installed_at=release.installed_at,
@@ -208,7 +209,11 @@ def _rejected(
             yield str(version), bound.replace("you requires", "you require")
         elif not provider.admits(release):
             yield str(version), "it is yanked" if release.yanked is not None else "it is a pre-release"
+        elif release in provider.unusable:
+            yield str(version), provider.unusable[release]
         elif taken.installed_at:
             yield str(version), "an installed version satisfies"
+        elif provider.is_mounted(taken):
+            yield str(version), "the version that is mounted satisfies"
         else:
-            yield str(version), provider.unusable.get(release, "its own requirements conflict with others")
+            yield str(version), "its own requirements conflict with others"

@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from remote_wheel.errors import InvalidMetadata
-from remote_wheel.spec.version import parse_version
+from remote_wheel.spec.version import check_versions, parse_version
 
 METADATA_FORMAT: Final = 2  # to be raised with any change of what dump_metadata writes, or of what is read
 
@@ -32,6 +32,7 @@ class Dependency(NamedTuple):
         """Read a requirement (PEP 508); raise packaging's InvalidRequirement, which names it."""
         try:
             requirement = Requirement(text)
+            check_versions(requirement.specifier)
         except ValueError as error:  # InvalidRequirement, and numbers too long for Python
             shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
             raise InvalidRequirement(f"{shown!r}: {str(error).splitlines()[0]}") from error
@@ -84,9 +85,11 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
 def _python_of(text: str) -> str:
     """Return a Requires-Python, normalised; one that can't be read (``>=3.5.*``) counts as none, as in pip."""
     try:
-        return str(SpecifierSet(text))
-    except InvalidSpecifier:
+        specifiers = SpecifierSet(text)
+        check_versions(specifiers)
+    except ValueError:  # InvalidSpecifier, and numbers too long for Python
         return ""
+    return str(specifiers)
 
 
 def dump_metadata(metadata: CoreMetadata) -> bytes:

@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidRequirement
 from remote_wheel.spec.source import redact_text
+from remote_wheel.spec.version import check_versions
 
 __all__ = ["NormalizedName", "Requirement", "applies", "parse_requirement", "project_of", "shown"]
 
@@ -15,10 +16,12 @@ __all__ = ["NormalizedName", "Requirement", "applies", "parse_requirement", "pro
 def parse_requirement(text: str) -> Requirement:
     """Parse *text*; raise InvalidRequirement with the place and the reason."""
     try:
-        return Requirement(text)
+        requirement = Requirement(text)
+        check_versions(requirement.specifier)
     except ValueError as error:  # packaging's InvalidRequirement, and numbers too long for Python
         reason = str(error).splitlines()[0]
         raise InvalidRequirement(requirement=redact_text(text), reason=redact_text(reason)) from error
+    return requirement
 
 
 def applies(requirement: Requirement, environment: Mapping[str, str]) -> bool:
