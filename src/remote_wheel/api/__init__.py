@@ -132,13 +132,15 @@ def environment(
     lock: "str | PathLike[str] | None" = None,
     extras: "Sequence[str]" = (),
     groups: "Sequence[str] | None" = None,
+    isolated: bool = False,
     cache_dir: "str | PathLike[str] | None" = None,
     **options: "Unpack[Options]",
 ) -> "Environment":
     """Return an environment of *requirements*, of a *lock* file (PEP 751), or of both, to be entered with ``with``.
 
-    *extras* and *groups* are the lock's, as load_lock takes them. Nothing is resolved before it is entered, or its plan
-    asked for. Raises UsageError where it is of nothing.
+    *extras* and *groups* are the lock's, as load_lock takes them. An *isolated* one is seen by its own code alone, and
+    through its import_module(): two versions of a project can be in use at once. Nothing is resolved before it is
+    entered, or its plan asked for. Raises UsageError where it is of nothing.
     """
     from remote_wheel.api.environments import Environment
 
@@ -146,7 +148,7 @@ def environment(
         check_requirements(requirements, None)
     if lock is not None and not _is_text(lock):
         raise TypeError(f"lock is the path of a lock file, not {lock!r}")
-    return Environment(requirements, lock, extras, groups, cache_dir, checked(options))
+    return Environment(requirements, lock, extras, groups, cache_dir, checked(options), isolated=isolated)
 
 
 def lock_subjects(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from remote_wheel.api.plans import Plan
     from remote_wheel.mounts.finder import Root
+    from remote_wheel.mounts.isolation import Isolation
     from remote_wheel.resolution.plan import Pin
 
     _Parameters = ParamSpec("_Parameters")
@@ -33,6 +34,9 @@ class Environment:
     nest and overlap. What has been made of a module stays what it is: objects somebody keeps, what was registered with
     atexit or codecs, references that other packages took; and a loaded extension module can't leave the process
     (`left_behind` names them).
+
+    An *isolated* one is seen by its own code alone, and through `import_module`: others may have other versions of the
+    same projects in use at the same time. docs/explanation/isolation.md says what that takes, and what it can't do.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Environment:
         groups: "Sequence[str] | None",
         cache_dir: "str | os.PathLike[str] | None",
         options: "Mapping[str, Any]",
+        *,
+        isolated: bool = False,
     ) -> None:
         if not requirements and lock is None:
             from remote_wheel.errors import UsageError
@@ -54,6 +60,10 @@ class Environment:
             raise UsageError(message="extras= and groups= are of a lock", way_out="Name it with lock=.")
         self._requirements, self._lock, self._cache_dir, self._options = tuple(requirements), lock, cache_dir, options
         self._extras, self._groups = extras, groups
+        if isolated:  # what is installed is not of it
+            self._options = {**options, "prefer_installed": False}
+        self._is_isolated = isolated
+        self._isolations: list[Isolation] = []
         self._entered: list[_Entered] = []
         self._planned: list[str] = []  # JSON
         self._plan: Plan | None = None
@@ -69,7 +79,13 @@ class Environment:
         return self._plan
 
     def import_module(self, name: str) -> "ModuleType":
-        """Import and return module *name* of the environment, which has to be entered."""
+        """Import and return module *name* of the environment, which has to be entered.
+
+        Of an isolated one also a module of the standard library, as its code sees it: ``pickle`` loads its classes.
+        """
+        if self._is_isolated:
+            self._roots()
+            return self._isolations[-1].import_module(name)
         wanted = name.replace(".", "/")
         owner = next((root for root in self._roots() if wanted in root.image.modules), None)
         return import_from(name, owner) if owner else import_module(name)
@@ -79,6 +95,10 @@ class Environment:
         from importlib.metadata import EntryPoints, distributions
 
         places = [root.path for root in self._roots()]
+        if self._is_isolated:
+            from remote_wheel.api.handle import isolated_entry_points
+
+            return isolated_entry_points(self._isolations[-1]).select(**select)
         return EntryPoints(each for found in distributions(path=places) for each in found.entry_points).select(**select)
 
     def run(
@@ -115,6 +135,9 @@ class Environment:
     ) -> None:
         self._roots()
         roots, asides = self._entered.pop()
+        if self._is_isolated:
+            registry.end_isolation(self._isolations.pop())
+            return
         loaded = {name for root in roots if root.uses == roots.count(root) for name in registry.extensions_of(root)}
         self.left_behind = tuple(sorted({*self.left_behind, *loaded}))
         self._leave(roots, asides)
@@ -164,7 +187,8 @@ class Environment:
 
     def __repr__(self) -> str:
         of = [*self._requirements, *([os.fspath(self._lock)] if self._lock is not None else [])]
-        return f"<Environment of {', '.join(of)}{' (entered)' if self._entered else ''}>"
+        kind = "Isolated environment" if self._is_isolated else "Environment"
+        return f"<{kind} of {', '.join(of)}{' (entered)' if self._entered else ''}>"
 
     def _roots(self) -> "list[Root]":
         if not self._entered:
@@ -174,6 +198,11 @@ class Environment:
         return self._entered[-1][0]
 
     def _enter(self) -> None:
+        if self._is_isolated:
+            isolation = registry.isolate(self._boot(registry.opened))
+            self._isolations.append(isolation)
+            self._entered.append((list(isolation.roots), []))
+            return
         roots: list[Root] = []
         asides: list[dict[str, ModuleType]] = []
 

@@ -5,11 +5,12 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from importlib.metadata import Distribution
+    from importlib.metadata import Distribution, EntryPoints
     from types import ModuleType, TracebackType
     from typing import Any
 
     from remote_wheel.mounts.finder import Root
+    from remote_wheel.mounts.isolation import Isolation
 
 from remote_wheel.mounts import registry
 
@@ -132,3 +133,24 @@ def only(choices: "Sequence[str]", requirement: str) -> str:
     from remote_wheel.errors import AmbiguousModule
 
     raise AmbiguousModule(requirement=requirement, modules=tuple(choices))
+
+
+def isolated_entry_points(isolation: "Isolation") -> "EntryPoints":
+    """Return the entry points of an isolated environment, which load() there."""
+    from importlib.metadata import DistributionFinder, EntryPoint, EntryPoints
+
+    class Isolated(EntryPoint):
+        """An entry point whose object is the environment's."""
+
+        def load(self) -> "Any":
+            """Import and return what it names."""
+            found: Any = isolation.import_module(self.module)
+            for name in filter(None, self.attr.split(".")):
+                found = getattr(found, name)
+            return found
+
+    return EntryPoints(
+        Isolated(each.name, each.value, each.group)._for(each.dist)  # type: ignore[attr-defined]  # noqa: SLF001  # it has no stub
+        for found in isolation.distributions(DistributionFinder.Context())
+        for each in found.entry_points
+    )

@@ -487,8 +487,7 @@ def _relative(place: str, folder: str) -> str:
         return Path(path).as_posix()
 
 
-_TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock
-# No part of Settings.
+_TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock; these and the following are no Settings
 _OWN_OPTIONS = frozenset(("sha256", "subdirectory", "deps", "name", "hostkey", "satisfies", "block", *_TARGET_OPTIONS))
 
 

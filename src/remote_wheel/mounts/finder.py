@@ -255,14 +255,20 @@ class MountFinder:
                 make_tree(root)
         self.is_pending = False
 
-    def find_distributions(self, context: "Any" = None) -> "Iterable[Any]":
-        """Yield the distributions of mounts that have no file; importlib.metadata finds the others by itself."""
-        roots = [root for root in self._roots.values() if not root.image.is_file]
-        if not roots:
-            return ()
-        from remote_wheel.mounts.views import distributions
+    def find_distributions(self, context: "Any" = None) -> "Iterator[Any]":
+        """Yield the distributions of mounts that have no file; importlib.metadata finds the others by itself.
 
-        return distributions(roots, context)
+        Code of an isolated environment finds those of that first.
+        """
+        isolation = sys.modules.get("remote_wheel.mounts.isolation")
+        asking = isolation and isolation.who_asks(sys._getframe(1))  # noqa: SLF001  # whose code calls decides
+        if asking:
+            yield from asking.distributions(context)
+        roots = [root for root in self._roots.values() if not root.image.is_file]
+        if roots:
+            from remote_wheel.mounts.views import distributions
+
+            yield from distributions(roots, context)
 
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
@@ -270,6 +276,8 @@ class MountFinder:
         """Return the spec where this finder is sure of it; None leaves the name to PathFinder and the hook."""
         top = fullname.partition(".")[0]
         root = self.tops.get(top)
+        if top.startswith("__isolated_"):
+            return self._find_isolated(fullname, top)
         if self.is_pending and fullname in METADATA_READERS:
             self.make_trees()
         if root is None:
@@ -292,6 +300,11 @@ class MountFinder:
         if type(path) is not list or len(path) != 1 or path[0] != parent:
             return None
         return make_spec(fullname, root, entry)
+
+    def _find_isolated(self, fullname: str, package: str) -> "ModuleSpec | None":
+        find: Any = getattr(sys.modules.get(package), "find_spec", None)
+        spec: ModuleSpec | None = find(fullname) if find else None
+        return spec
 
     def _is_first(self, fullname: str) -> bool:
         """Whether no entry of sys.path before the mounts has the module, asked as PathFinder would ask."""
@@ -371,13 +384,13 @@ class RootFinder:
         return f"RootFinder({self.root.base + self._prefix!r})"
 
 
-def make_hook(roots: "dict[str, Root]") -> "Any":
-    """Return the path hook that serves *roots* and every folder in them."""
+def make_hook(root_at: "Callable[[str], Root | None]") -> "Any":
+    """Return the path hook that serves the roots that *root_at* knows, and every folder in them."""
 
     def remote_wheel_hook(path: str) -> RootFinder:
         above, folder = path, ""
         while above:
-            root = roots.get(above)
+            root = root_at(above)
             if root is not None:
                 folder = folder.replace(_SEP, "/")
                 if folder and folder not in root.image.folders and f"{folder}/__init__" not in root.image.modules:

@@ -8,9 +8,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import ModuleType, TracebackType
     from typing import Any
+
+    from remote_wheel.mounts.isolation import Isolation
 
 from remote_wheel.mounts import children, leases
 from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, make_tree, note_missing_file
@@ -20,8 +22,16 @@ _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's 
 _roots: "dict[str, Root]" = {}
 # What environments displaced, and for which roots, in the order in which they were entered.
 _asides: "list[tuple[dict[str, ModuleType], list[Root]]]" = []
+_isolated: "list[Isolation]" = []  # those that are entered
+
+
+def _root_at(path: str) -> "Root | None":
+    """Return the root at *path*: a mounted one, or one of an isolated environment, which is on nobody's path."""
+    return _roots.get(path) or next((root for each in _isolated for root in each.roots if root.path == path), None)
+
+
 _finder = MountFinder(_roots)
-_hook = make_hook(_roots)
+_hook = make_hook(_root_at)
 
 
 if hasattr(os, "register_at_fork"):  # a fork while another thread mounts must not leave the child waiting for ever
@@ -83,12 +93,43 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
             if root.uses == 0 and _roots.pop(root.path, None) is root:
                 gone += _unload(root)
         children.export(mounted())
-        if not _roots and _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
-            sys.path_hooks.remove(_hook)
-            if sys.excepthook is _show_exception:
-                sys.excepthook = sys.__excepthook__
+        _uninstall()
     return gone
+
+
+def _uninstall() -> None:
+    if not _roots and not _isolated and _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+        sys.path_hooks.remove(_hook)
+        if sys.excepthook is _show_exception:
+            sys.excepthook = sys.__excepthook__
+
+
+def isolate(roots: "Sequence[Root]") -> "Isolation":
+    """Return an entered environment of opened *roots*, which only its own code sees."""
+    from remote_wheel.mounts import isolation
+
+    with _lock:
+        made = isolation.Isolation(roots)
+        _isolated.append(made)
+        _install()
+        isolation.watch_imports(_isolated)
+        return made
+
+
+def end_isolation(ended: "Isolation") -> None:
+    """Leave an isolated environment: its modules leave sys.modules, and nothing of it is found any more."""
+    from remote_wheel.mounts import isolation
+
+    with _lock:
+        _isolated.remove(ended)
+        ended.close()
+        for root in ended.roots:
+            if root.path not in _roots:
+                _forget_importers(root)
+                _forget_lines(root)
+        isolation.watch_imports(_isolated)
+        _uninstall()
 
 
 def make_trees() -> None:
@@ -374,8 +415,12 @@ def _unload(root: Root) -> "list[str]":
         _finder.namespaces[top].remove(root)
         if not _finder.namespaces[top]:
             del _finder.namespaces[top]
+    _forget_lines(root)
+    return names
+
+
+def _forget_lines(root: Root) -> None:
     linecache = sys.modules.get("linecache")
     if linecache is not None:
         for filename in [name for name in linecache.cache if name.startswith(root.base)]:
             del linecache.cache[filename]
-    return names
