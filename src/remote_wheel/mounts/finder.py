@@ -260,8 +260,8 @@ class MountFinder:
 
         Code of an isolated environment finds those of that first.
         """
-        isolation = sys.modules.get("remote_wheel.mounts.isolation")
-        asking = isolation and isolation.who_asks(sys._getframe(1))  # noqa: SLF001  # whose code calls decides
+        callers = sys.modules.get("remote_wheel.mounts.callers")
+        asking = callers and callers.who_asks(sys._getframe(1))  # noqa: SLF001  # whose code calls decides
         if asking:
             yield from asking.distributions(context)
         roots = [root for root in self._roots.values() if not root.image.is_file]

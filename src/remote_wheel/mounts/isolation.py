@@ -11,28 +11,21 @@ Loaded when an isolated environment is entered, so it may import what the island
 
 import _frozen_importlib
 import builtins
-import importlib
-import importlib.util
 import os
 import re
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, Final, cast
 
 from remote_wheel.mounts import image as kinds
 from remote_wheel.mounts.finder import PortionLoader, Root, make_spec, make_tree
 
 _bootstrap: Any = _frozen_importlib
-_KEY: Final = "__remote_wheel_isolation__"
+KEY: Final = "__remote_wheel_isolation__"
 _STOCK_FINDERS: Final = (BuiltinImporter, FrozenImporter, PathFinder)
-_STDLIB: Final = tuple(
-    {f"{os.path.dirname(os.__file__)}{os.sep}", f"{sysconfig.get_path('stdlib')}{os.sep}", "<frozen "}
-)
-_NOT_STDLIB: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_ALWAYS: Final = sys.stdlib_module_names | {"__main__", "remote_wheel"}
+ALWAYS: Final = sys.stdlib_module_names | {"__main__", "remote_wheel"}
 
 
 class Name(str):
@@ -96,7 +89,7 @@ class Isolation:
         for top, owners in self._tops.items():
             owners.sort(key=lambda root, top=top: tuple(root.facts["choices"]) != (top,))  # type: ignore[misc]  # it binds
         self._finders: list[Any] = [each for each in sys.meta_path if each in _STOCK_FINDERS]
-        self.builtins = {**vars(builtins), "__import__": self._import, _KEY: self}
+        self.builtins = {**vars(builtins), "__import__": self._import, KEY: self}
         self._standins: dict[str, ModuleType] = {}
 
     def has(self, name: str) -> bool:
@@ -197,10 +190,10 @@ class Isolation:
         return self._load(absolute[: len(absolute) - cut]) if name else module
 
     def _import_elsewhere(self, name: str, fromlist: Sequence[str] | None) -> ModuleType:
-        if name.partition(".")[0] not in _ALWAYS:
+        if name.partition(".")[0] not in ALWAYS:
             what = f"No module named {name!r} in an isolated environment: it has {', '.join(sorted(self._tops))}"
             raise ModuleNotFoundError(what, name=name)
-        found: ModuleType = _stock["__import__"](name, {}, {}, tuple(fromlist or ()), 0)
+        found: ModuleType = builtins.__import__(name, {}, {}, tuple(fromlist or ()), 0)
         return self._standin(found.__name__) or found
 
     def _load_named(self, module: ModuleType, name: str, fromlist: Sequence[str]) -> None:
@@ -440,97 +433,3 @@ def _package_of(namespace: Mapping[str, Any]) -> str:
     if not package:
         raise ImportError("attempted relative import with no known parent package")
     return str(package)
-
-
-# --- what code of the standard library does on behalf of an environment -------
-
-
-def who_asks(frame: FrameType | None) -> Isolation | None:
-    """Return the isolated environment whose code is behind a call: the nearest that is not the standard library's."""
-    while frame is not None:
-        found = frame.f_builtins.get(_KEY)
-        if isinstance(found, Isolation):
-            return found
-        place = frame.f_code.co_filename
-        is_stock = place.startswith(_STDLIB) and not any(mark in place for mark in _NOT_STDLIB)
-        if not is_stock and place != who_asks.__code__.co_filename:
-            return None
-        frame = frame.f_back
-    return None
-
-
-# Functions of the standard library that import by name, and who has taken one of them for itself.
-_WATCHED: Final = (
-    ("importlib", "import_module", "import_module"),
-    ("importlib.util", "find_spec", "find_spec"),
-    ("builtins", "__import__", "__import__"),
-    ("importlib.metadata", "import_module", "import_module"),
-    ("logging.config", "BaseConfigurator.importer", "__import__"),
-)
-_stock: dict[str, Callable[..., Any]] = {}
-_open_tops: set[str] = set()  # top-level names of open environments
-
-
-def watch_imports(isolations: Sequence[Isolation]) -> None:
-    """Have what imports by name ask whose code calls it, as long as there are *isolations*."""
-    _open_tops.clear()
-    _open_tops.update(top for each in isolations for top in each.tops)
-    if importlib.import_module is not _OURS["import_module"]:  # what somebody else has put there meanwhile counts
-        stock = (importlib.import_module, importlib.util.find_spec, builtins.__import__)
-        _stock.update(zip(_OURS, stock, strict=True))
-    for module_name, place, function in _WATCHED:
-        before, after = (_stock[function], _OURS[function]) if isolations else (_OURS[function], _stock[function])
-        owner: Any = sys.modules.get(module_name)
-        *parts, attribute = place.split(".")
-        for part in parts:
-            owner = getattr(owner, part, None)
-        if getattr(owner, attribute, None) is before:
-            setattr(owner, attribute, staticmethod(after) if parts else after)
-
-
-def _import_anywhere(
-    name: str,
-    globals: Mapping[str, Any] | None = None,  # noqa: A002  # as the built-in has it
-    locals: Mapping[str, Any] | None = None,  # noqa: A002
-    fromlist: Sequence[str] | None = (),
-    level: int = 0,
-) -> ModuleType:
-    """Import as ever, but for code of the standard library on behalf of an environment's, that environment's modules.
-
-    Where somebody means the very module that a class is of (pickle), give that.
-    """
-    if type(name) is Name and name in sys.modules:
-        return sys.modules[name]
-    if not level and name.partition(".")[0] in _open_tops:
-        isolation = who_asks(sys._getframe(1))  # noqa: SLF001
-        if isolation is not None and isolation.has(name):
-            return isolation.import_for(name, fromlist)
-    found: ModuleType = _stock["__import__"](name, globals, locals, fromlist, level)
-    return found
-
-
-def _import_module(name: str, package: str | None = None) -> ModuleType:
-    """Do what importlib.import_module does, for code of an isolated environment in that."""
-    isolation = who_asks(sys._getframe(1))  # noqa: SLF001  # whose code calls decides
-    if isolation is None:
-        found: ModuleType = _stock["import_module"](name, package)
-        return found
-    return isolation.import_module(importlib.util.resolve_name(name, package) if name.startswith(".") else name)
-
-
-def _find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
-    """Do what importlib.util.find_spec does, for code of an isolated environment in that."""
-    isolation = who_asks(sys._getframe(1))  # noqa: SLF001
-    absolute = importlib.util.resolve_name(name, package) if name.startswith(".") else name
-    found: ModuleSpec | None
-    if isolation is None or (not isolation.has(absolute) and absolute.partition(".")[0] in _ALWAYS):
-        found = _stock["find_spec"](name, package)
-        return found
-    return isolation.spec_of(absolute)
-
-
-_OURS: Final[dict[str, Callable[..., Any]]] = {
-    "import_module": _import_module,
-    "find_spec": _find_spec,
-    "__import__": _import_anywhere,
-}

@@ -107,19 +107,19 @@ def _uninstall() -> None:
 
 def isolate(roots: "Sequence[Root]") -> "Isolation":
     """Return an entered environment of opened *roots*, which only its own code sees."""
-    from remote_wheel.mounts import isolation
+    from remote_wheel.mounts import callers, isolation
 
     with _lock:
         made = isolation.Isolation(roots)
         _isolated.append(made)
         _install()
-        isolation.watch_imports(_isolated)
+        callers.watch_imports(_isolated)
         return made
 
 
 def end_isolation(ended: "Isolation") -> None:
     """Leave an isolated environment: its modules leave sys.modules, and nothing of it is found any more."""
-    from remote_wheel.mounts import isolation
+    from remote_wheel.mounts import callers
 
     with _lock:
         _isolated.remove(ended)
@@ -128,7 +128,7 @@ def end_isolation(ended: "Isolation") -> None:
             if root.path not in _roots:
                 _forget_importers(root)
                 _forget_lines(root)
-        isolation.watch_imports(_isolated)
+        callers.watch_imports(_isolated)
         _uninstall()
 
 
