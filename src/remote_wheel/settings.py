@@ -23,6 +23,7 @@ class Limits:
     unpacked_bytes: int = 16 * 1024 * _MIB  # what those unpack to, doubled
     member_bytes: int = 4096 * _MIB  # one shared library of such a build is over 1 GB
     members: int = 200_000  # the fullest real wheels hold some 50,000 files
+    plan_bytes: int = 32 * 1024 * _MIB  # what all archives of a plan unpack to: twice what one may
     source_bytes: int = 1024 * _MIB  # a source tar, inflated; the largest sdists of pure projects are near 200 MB
     ratio: int = 1032  # DEFLATE can't do better than 1032:1 (RFC 1951), so more is a lie about sizes
     connect_timeout_s: float = 10.0
@@ -83,7 +84,16 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # What a warm start has to know before any file is read.
 _NOT_IN_FILES = ("offline", "refresh", "no_cache", "max_cache_size")
-_POLICY = ("allow_insecure", "allow_shadow", "allowed_hosts", "allowed_indexes", "frozen", "require_hashes", "verify")
+_POLICY = (
+    "allow_insecure",
+    "allow_shadow",
+    "allowed_hosts",
+    "allowed_indexes",
+    "exclude_newer",
+    "frozen",
+    "require_hashes",
+    "verify",
+)
 _TABLE = "remote-wheel"
 _TRUE, _FALSE = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
@@ -151,6 +161,13 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
         # What the user's own file says of what may be at all, no project's file says otherwise.
         found |= {name: (value, path) for name, value in options.items() if name not in _POLICY or name not in found}
     return found
+
+
+def overlaid(
+    config: Mapping[str, tuple[Any, str]], options: Mapping[str, tuple[Any, str]]
+) -> dict[str, tuple[Any, str]]:
+    """Return *config* with a script's *options*, which count but for what may be at all, where a file says that."""
+    return {**config, **{name: each for name, each in options.items() if name not in _POLICY or name not in config}}
 
 
 def options_of_table(table: Mapping[str, Any], path: str) -> dict[str, Any]:

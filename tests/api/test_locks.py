@@ -403,6 +403,9 @@ hashes = {{{{ sha256 = "{"0" * 64}" }}}}
         (ENTRY + ARCHIVE.format("weeds-1.0"), "garden 1.0 is locked to weeds-1.0-py3-none-any.whl"),
         (ENTRY + ARCHIVE.format("garden-2.0"), "garden 1.0 is locked to garden-2.0-py3-none-any.whl"),
         (ENTRY + '[packages.directory]\npath = "."\n', "garden is a folder"),
+        (f"{ENTRY}size = {'1' * 5000}\n", "Exceeds the limit"),
+        (ENTRY + GOOD.replace("https:", "reference:"), "garden is at a reference: URL, which no lock may ask for"),
+        (ENTRY + GOOD.replace("https:", "filecache:"), "garden is at a filecache: URL, which no lock may ask for"),
         (ENTRY + ARCHIVE.format("x").replace("x-py3-none-any.whl", "foo.whl"), "garden: Invalid wheel filename"),
         (ENTRY + ARCHIVE.format("garden-1.0") + '[packages.tool]\nremote-wheel = "x"\n', "is no table"),
         (

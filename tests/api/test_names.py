@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -319,3 +320,106 @@ def test_audit_events(index: LoopbackIndex, python: Python) -> None:
     assert lines[5].startswith("remote_wheel.import app ")
     warm = python(code).stdout.splitlines()
     assert [line.split()[0] for line in warm] == ["remote_wheel.mount", "remote_wheel.import"]
+
+
+LOOSER = {  # option → what the user's own file says, and what would loosen it
+    "require-hashes": ("true", "false"),
+    "exclude-newer": ('"2021-01-01"', '"2099-01-01"'),
+    "allowed-hosts": ('["elsewhere.example"]', "[]"),
+    "allowed-indexes": ('["https://elsewhere.example/"]', "[]"),
+    "frozen": ("true", "false"),
+    "verify": ('"full"', '"names"'),
+}
+
+
+@pytest.mark.parametrize("option", LOOSER)
+@pytest.mark.parametrize("where", ["project", "script"])
+def test_nothing_loosens_what_the_user_says(
+    index: LoopbackIndex, remote_wheel: Python, tmp_path: Path, option: str, where: str
+) -> None:
+    strict, loose = LOOSER[option]
+    record = "app-1.dist-info/RECORD,,\n" if option == "verify" else None
+    index.has_hashes = option != "frozen"
+    index.add("app", "1", {"app.py": "V = 1\n"}, upload_time="2025-01-01T00:00:00Z", record=record)
+    own = tmp_path / "home" / ".config" / "remote_wheel" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"{option} = {strict}\n")
+    block = f"# /// script\n# dependencies = ['app']\n# [tool.remote-wheel]\n# {option} = {loose}\n# ///\n"
+    (tmp_path / "s.py").write_text(f"{block if where == 'script' else ''}import app\n")
+    if where == "project":
+        (tmp_path / "pyproject.toml").write_text(f"[tool.remote-wheel]\n{option} = {loose}\n")
+    command = ("run", *(() if where == "script" else ("--with", "app")), "s.py")
+    assert remote_wheel(*command, expect=2).stderr.startswith("error: ")
+    own.write_text("")
+    assert remote_wheel(*command).stdout == ""  # what the user does not say, these may
+
+
+def test_text_of_an_index_does_nothing_to_a_terminal(
+    index: LoopbackIndex, remote_wheel: Python, python: Python, tmp_path: Path
+) -> None:
+    evil = "\x1b]0;title\x07\x1b[2J\u202e"
+    index.add("app", "1").yanked = evil
+    index.add("app", "0.5")
+    index.status_of["app"] = ("archived", evil)
+    index.add("other", "1", requires=["app==1"])
+    shown = [remote_wheel("tree", "app"), remote_wheel("run", "--with", "app", "-c", "1")]
+    shown.append(remote_wheel("tree", "app>=1", expect=2))
+    for done in shown:
+        text = done.stdout + done.stderr
+        assert not {"\x1b", "\x07", "\u202e"} & set(text), repr(text)
+    assert any(r"\x1b[2J" in done.stderr for done in shown)
+    said = python(
+        "import remote_wheel, warnings; warnings.simplefilter('always'); remote_wheel.require('app', refresh=True)"
+    ).stderr
+    assert r"\x1b[2J" in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it has no such files")
+def test_only_regular_files_are_read(tmp_path: Path, python: Python) -> None:
+    os.mkfifo(tmp_path / "pipe-1-py3-none-any.whl")
+    (tmp_path / "zero-1-py3-none-any.whl").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        said = python(CATCH + f"print(caught(remote_wheel.mount, './{name}-1-py3-none-any.whl'))").stdout
+        assert "it is no regular file" in said
+
+
+def test_a_wheel_does_not_become_a_module_that_we_rely_on(index: LoopbackIndex, python: Python) -> None:
+    index.add("evil", "1", {"evil.py": "", "packaging/__init__.py": "raise SystemExit('it ran')\n"})
+    index.add("other", "1")
+    code = """
+import sys, remote_wheel
+remote_wheel.require("evil", prefer_installed=False, allow_shadow=["packaging"])
+remote_wheel.require("other", prefer_installed=False)  # by a helper
+assert "packaging" not in sys.modules
+sys.executable = ""
+try:
+    remote_wheel.require("evil>0", prefer_installed=False)
+except remote_wheel.RemoteWheelError as error:
+    print(error)
+"""
+    assert "the module packaging is that of evil 1, which is mounted" in python(code).stdout
+
+
+def test_a_plan_that_is_too_large_together(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1", {"app.bin": b"\0" * 40_000, "app.py": ""}, requires=["lib"])
+    index.add("lib", "1", {"lib.bin": b"\0" * 40_000, "lib.py": ""})
+    code = """
+import dataclasses, sys
+import remote_wheel.settings as settings
+from remote_wheel.api import cold, pipeline, checked, request_of
+from remote_wheel.api.request import Request
+usual = settings.Limits
+settings.Limits = lambda **given: usual(**{"plan_bytes": int(sys.argv[1]), **given})
+settings.Settings.__dataclass_fields__["limits"].default_factory = settings.Limits
+raw = request_of("require", ["app"], checked({"prefer_installed": False}), "cache", "key")
+lists = {"subjects": ("app",), "search_path": (), "preferred": ()}
+merge = pipeline.merge_settings
+pipeline.merge_settings = lambda *given: dataclasses.replace(merge(*given), limits=settings.Limits())
+try:
+    print(len(pipeline.run(Request(**{**raw, **lists}), cold.Silent())["plan"]["pins"]))
+except Exception as error:
+    print(error)
+"""
+    assert "with the other archives of the plan it unpacks to more than 60000 bytes" in python(code, "60000").stdout
+    assert python(code, "100000").stdout == "2\n"

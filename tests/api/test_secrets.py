@@ -77,9 +77,14 @@ def commands(index: LoopbackIndex) -> list[tuple[int, list[str]]]:
         (2, ["tree", "app", "--index-url", f"https://me:{CANARY}1@127.0.0.1:9/"]),
         (2, ["tree", "app", "--index", f"=http://me:{CANARY}1@x/"]),
         (2, ["tree", "app", "--offline", "--cache-dir", "empty"]),
+        (0, ["unpack", "app", "site"]),
+        (2, ["unpack", "gone", "other-site"]),
+        (0, ["demo"]),
         (0, ["cache", "list"]),
         (0, ["cache", "verify"]),
         (0, ["cache", "size", "--json"]),
+        (0, ["cache", "prune", "--older-than", "30d"]),
+        (0, ["cache", "clean", "lib"]),
     ]
     return found
 

@@ -1,5 +1,7 @@
 """The one door out: schemes, credentials, redirects, limits."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,35 @@ def test_ranges(index: LoopbackIndex, client: Client) -> None:
     index.has_ranges = False
     with pytest.raises(ServerError, match="stopped answering range requests"):
         read_remote_metadata(client, url, size=size, tail=file.data[-30:], max_bytes=limit)
+
+
+def test_no_cookie_is_taken_or_sent(client: Client) -> None:
+    """By the rules of cookies they would reach other ports of the host, and hosts beside it."""
+    came: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            came.append(self.headers.get("Cookie"))
+            self.send_response(302 if self.path == "/first" else 200)
+            self.send_header("Set-Cookie", "session=s3cret; Path=/")
+            self.send_header("Location", f"http://127.0.0.1:{servers[1].server_port}/second")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    servers = [HTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        for path in ("first", "again"):
+            client.fetch(f"http://127.0.0.1:{servers[0].server_port}/{path}", max_bytes=9)
+        client.fetch(f"http://127.0.0.1:{servers[1].server_port}/last", max_bytes=9)
+    finally:
+        for server, thread in zip(servers, threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()
+    assert came == [None] * 4

@@ -117,3 +117,10 @@ def test_file_names_are_read_as_packaging_reads_them(filename: str) -> None:
 def test_the_greater_build_number_wins() -> None:
     found = listing("thing-1-2-py3-none-any.whl", "thing-1-10-py3-none-any.whl", "thing-1-py3-none-any.whl")
     assert [r.file.filename for r in found.releases if r.file] == ["thing-1-10-py3-none-any.whl"]
+
+
+def test_a_name_that_stands_for_thousands_of_wheels_is_unusable() -> None:
+    many = ".".join(f"cp{number}" for number in range(150))
+    found = listing(f"thing-1-{many}-{many}-{many}.whl", "thing-2-py2.py3-none-any.whl")
+    assert [str(release.version) for release in found.releases] == ["2"]
+    assert len(found.unusable_files) == 1

@@ -168,3 +168,24 @@ def test_long_names_links_folders_and_the_commit() -> None:
         assert archive.read("link").decode() == long
         assert archive.members["dotted"].is_executable
     assert read(make(entry("x"), format=tarfile.PAX_FORMAT, pax_headers={"comment": "0" * 40})).comment == "0" * 40
+
+
+def test_a_size_that_readers_take_differently_is_refused() -> None:
+    """Python's tarfile reads leading NULs as the end of the number, others read what follows."""
+    whole = make(entry("pkg/a.bin", b"x" * 1024))
+    with pytest.raises(UnsafeArchive, match="is no octal number"):
+        read(header(whole, 0, slice(124, 136), b"\0" + b"00000002000"))
+
+
+@pytest.mark.parametrize("magic", [b"ustar  \0", b"\0" * 8], ids=["GNU", "v7"])
+def test_a_prefix_that_only_some_readers_take_is_refused(magic: bytes) -> None:
+    changed = header(make(entry("pkg/a.py", b"x")), 0, slice(257, 265), magic)
+    assert list(read(changed).members) == ["pkg/a.py"]
+    with pytest.raises(UnsafeArchive, match="only POSIX has a part of the name"):
+        read(header(changed, 0, slice(345, 500), b"../other"))
+
+
+@pytest.mark.parametrize("path", ["pkg/" + "a/" * 40_000 + "x", "pkg/" + "b" * 4000, "pkg/" + "abcdefg/" * 200 + "x"])
+def test_a_name_of_any_length_costs_nothing(path: str) -> None:
+    with pytest.raises(UnsafeArchive, match=r"folders deep|more than 255 bytes|more than 1024 letters"):
+        read(make(entry(path, b""), format=tarfile.PAX_FORMAT))

@@ -293,12 +293,14 @@ def _warn(notes: "Sequence[str]") -> None:
         return
     import warnings
 
+    from remote_wheel.errors.visible import visible
+
     depth, frame = 2, sys._getframe(1)  # noqa: SLF001  # skip_file_prefixes came with 3.12
     here = __file__.rpartition("api")[0]
     while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
         depth, frame = depth + 1, frame.f_back
     for note in notes:
-        warnings.warn(note, stacklevel=depth)
+        warnings.warn(visible(note), stacklevel=depth)
 
 
 def request_of(

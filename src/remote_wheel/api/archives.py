@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -386,7 +387,7 @@ class Archives:
     def _local(self, source: Source, stated: Mapping[str, str], stated_by: str) -> Acquired:
         """Return a local file: as it is in the store, or copied there, for what is verified must not change after."""
         hasher = Hasher(stated)
-        for chunk in _chunks_of(source):
+        for chunk in _chunks_of(source, self._settings.limits.download_bytes):
             hasher.update(chunk)
         hasher.check(stated, subject=source.url, stated_by=stated_by)
         self._check_is_stated(source.url, stated)
@@ -395,7 +396,7 @@ class Archives:
             return self._acquired(source, view, hasher.sha256)
         with self._store.new_archive() as incoming:
             sink = self.sink(incoming, stated)
-            for chunk in _chunks_of(source):
+            for chunk in _chunks_of(source, self._settings.limits.download_bytes):
                 sink.write(chunk)
             sink.hasher.check(stated, subject=source.url, stated_by=stated_by)
             acquired = self._acquired(source, incoming.contents(), sink.hasher.sha256)
@@ -483,9 +484,14 @@ class Archives:
             self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)
 
 
-def _chunks_of(source: Source) -> Iterator[bytes]:
+def _chunks_of(source: Source, most_bytes: int) -> Iterator[bytes]:
     """Yield the local file's contents. Raises InvalidSource where it can't be read."""
     try:
+        status = os.stat(source.url)  # before it is opened: a pipe would wait for a writer
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidSource(source=source.url[:200], reason="it is no regular file")
+        if status.st_size > most_bytes:
+            raise InvalidSource(source=source.url[:200], reason=f"it is larger than {most_bytes} bytes")
         with open(source.url, "rb", buffering=0) as file:
             while chunk := file.read(PIECE_BYTES):
                 yield chunk

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _make_progress: "Callable[[], Progress] | None" = None
 _watcher: "Callable[[Mapping[str, Any]], None] | None" = None
 _PATIENCE_S = 2.0
+# What the pipeline imports that is not the standard library's; a wheel may have modules of these names.
+_RELIED_ON = (
+    "certifi", "charset_normalizer", "filelock", "idna", "installer", "nab_resolver", "packaging", "requests", "rich",
+    "tomli_w", "urllib3",
+)  # fmt: skip
 MARK = b"\n\0remote_wheel answers\0"
 TELLS = b"\0remote_wheel tells\0"
 # Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
@@ -76,7 +81,7 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
     if _make_progress:
         return carry_out({**full, "may_be_lean": False}, _make_progress())
     if not sys.executable or hasattr(sys, "frozen"):  # embedded or frozen: it is no interpreter that we could start
-        return carry_out({**full, "may_be_lean": False}, Silent())
+        return _carry_out_here(full)
     return _ask_helper(full)
 
 
@@ -106,12 +111,31 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
             begun.close()
 
 
+def _carry_out_here(request: "Mapping[str, Any]") -> "dict[str, Any]":
+    """Carry out *request* in the user's own process, where no other can be started.
+
+    Raises UsageError where a mount would give us its modules for those that we rely on.
+    """
+    from remote_wheel.errors import UsageError
+    from remote_wheel.mounts import registry
+
+    for name in _RELIED_ON:
+        root = registry.owner_of(name)
+        if root is not None:
+            mounted = f"{root.facts['name'] or root.facts['filename']} {root.facts['version']}".rstrip()
+            what = (
+                f"no process can be started, and in this one the module {name} is that of {mounted}, which is mounted"
+            )
+            raise UsageError(message=what, way_out="Ask for it before that, or unmount that first.")
+    return carry_out({**request, "may_be_lean": False}, Silent())
+
+
 def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
     watcher = _watcher
     try:
         helper = _fork() or _spawn(is_told=bool(watcher))
     except OSError:
-        return carry_out({**request, "may_be_lean": False}, Silent())
+        return _carry_out_here(request)
     try:
         data = json.dumps({**request, "tells": True} if watcher else request).encode()
         output = _listen_to(helper, data, watcher) if watcher else helper.communicate(data)[0]

@@ -30,7 +30,7 @@ from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot, leases
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
-from remote_wheel.settings import merge_settings, pip_config_files, read_config
+from remote_wheel.settings import merge_settings, overlaid, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.requirement import applies, parse_requirement
@@ -100,7 +100,7 @@ class _Run:
         self._script = _script_of(request.subjects) if request.action == "script" else None
         required = {"require": request.subjects, "script": request.subjects[2:]}.get(request.action, ())
         self._inputs = Inputs((*(self._script.requirements if self._script else ()), *required), os.environ)
-        config = {**read_config(boot.config_files()), **(self._script.options if self._script else {})}
+        config = overlaid(read_config(boot.config_files()), self._script.options if self._script else {})
         settings = merge_settings(_merged(options, self._inputs.options), os.environ, config)
         parse_budget(settings.max_cache_size)  # what only the work behind an import uses, and nobody would hear of
         self.goes_offline = settings.goes_offline

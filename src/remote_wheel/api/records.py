@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from remote_wheel.api.installed import modules_of, scripts_of
 from remote_wheel.api.planning import Planner
 from remote_wheel.api.preparation import Preparation, Publisher
 from remote_wheel.api.request import Request
+from remote_wheel.errors import UnsafeArchive
 from remote_wheel.mounts import boot
 from remote_wheel.prepare.ownership import settle
 from remote_wheel.resolution.plan import Pin, Plan, plan_to_json
@@ -52,6 +54,8 @@ class Recorder:
         self._threads, self._allow_shadow = settings.limits.parallel_requests, settings.allow_shadow
         self._is_lenient = settings.verify == "names"
         self._planner, self._fetch = planner, fetch
+        self._limits, self._lock = settings.limits, threading.Lock()
+        self._unpacked: dict[str, int] = {}  # by digest: bytes
 
     def record(self, plan: Plan, shown: Plan, *, fresh_until_s: float, files: Sequence[str]) -> dict[str, Any]:
         """Return the record of *plan*, which *shown* stands for where others may read it; *files* were read for it."""
@@ -111,6 +115,16 @@ class Recorder:
         acquired = self._planner.acquired(pin)
         return self._enter(pin, acquired, acquired.verified if acquired else None)
 
+    def _counted(self, verified: Verified) -> Verified:
+        """Return what is about to be prepared; raise UnsafeArchive where all of the plan is too much."""
+        most = self._limits.plan_bytes
+        with self._lock:
+            self._unpacked[verified.sha256] = verified.archive.unpacked_bytes if verified.archive else 0
+            if sum(self._unpacked.values()) > most:
+                rule = f"with the other archives of the plan it unpacks to more than {most} bytes"
+                raise UnsafeArchive(subject=verified.filename, member="", rule=rule)
+        return verified
+
     def _enter(self, pin: Pin, acquired: Acquired | None, verified: Verified | None) -> dict[str, Any]:
         metadata = verified.metadata if verified else None
         entry = self._preparation.entry(
@@ -119,7 +133,7 @@ class Recorder:
             sha256=verified.sha256 if verified else pin.digests.get("sha256"),
             planned_metadata=self._planner.planned_metadata.get(pin.url),
             variant=(_variant(acquired.source) if acquired else "") + _LENIENT * self._is_lenient,
-            verified=lambda: verified or self._fetch(pin),
+            verified=lambda: self._counted(verified or self._fetch(pin)),
         )
         source = redact(pin.source) if "://" in pin.source else pin.source
         return {**entry, "source": source, "index": pin.index, "commit": pin.commit, "wanted_by": pin.wanted_by}

@@ -11,12 +11,13 @@ from typing import Any, BinaryIO, TextIO
 
 from remote_wheel.api.cold import TELLS, Silent
 from remote_wheel.errors import RemoteWheelError, UsageError
+from remote_wheel.errors.visible import visible
 
 
 def artefact(text: str) -> None:
     """Print what the command is for. Raises UsageError where stdout does not take it."""
     with _writing():
-        print(text, file=sys.stdout)  # noqa: T201  # the one place that prints
+        print(visible(text), file=sys.stdout)  # noqa: T201  # the one place that prints
 
 
 def flush() -> None:
@@ -51,7 +52,7 @@ def plan_artefact(text: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    drawn = Text(text)
+    drawn = Text(visible(text))
     drawn.highlight_regex(r"(?m)(?<= )\d\S*", "green")
     drawn.highlight_regex(r"(?m)^  not .*", "dim")
     drawn.highlight_regex(r"[│├└─]+", "dim")
@@ -78,7 +79,7 @@ def facts_artefact(tables: Sequence[tuple[str, Mapping[str, str]]]) -> None:
         table.add_column(overflow="fold")
         for name, text in rows.items():
             if text:
-                table.add_row(name, Text(text))
+                table.add_row(name, Text(visible(text)))
         console.print(table)
 
 
@@ -93,7 +94,7 @@ def table_artefact(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(each)) for each in row))
     Console(file=sys.stdout, highlight=False).print(table)
 
 
@@ -127,7 +128,7 @@ def write_file(path: str, text: str) -> None:
 
 def note(text: str) -> None:
     """Print something about the run."""
-    print(text, file=sys.stderr)  # noqa: T201  # the one place that prints
+    print(visible(text), file=sys.stderr)  # noqa: T201  # the one place that prints
 
 
 def report(error: BaseException, *, is_verbose: bool) -> int:

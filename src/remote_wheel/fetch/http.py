@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -61,6 +62,7 @@ class HttpTransport:
         if bundle := os.environ.get("SSL_CERT_FILE"):  # requests itself reads REQUESTS_CA_BUNDLE, which comes first
             self._session.verify = bundle
         self._session.max_redirects = limits.redirects
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # theirs reach other ports, too
         self._session.headers["User-Agent"] = f"remote_wheel/{version('remote_wheel')}"
         retry = Retry(
             total=limits.retries,
@@ -242,6 +244,7 @@ class _Session(requests.Session):
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Send no credentials along to another place; there, those that ~/.netrc has for it, where it may be asked."""
         url = prepared_request.url or ""
+        prepared_request.headers.pop("Cookie", None)  # requests takes those of the answer along, whatever the jar says
         if self.should_strip_auth(response.request.url or "", url):
             prepared_request.headers.pop("Authorization", None)
             found = requests.utils.get_netrc_auth(url) if self.may_use_netrc(url) else None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag, parse_tag
+from packaging.tags import Tag
 from packaging.utils import InvalidSdistFilename, NormalizedName, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 
@@ -17,6 +17,7 @@ from remote_wheel.errors import NoCompatibleWheel, NoMatchingVersion, OnlySdists
 from remote_wheel.index.listing import Listing, Omissions, Releases, Row
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target, admits_python
+from remote_wheel.spec.compressed import parse_tags
 from remote_wheel.spec.cutoff import parse_moment
 from remote_wheel.spec.version import parse_version
 
@@ -151,7 +152,7 @@ def _read_filename(
         if filename.endswith(".whl"):
             name, version_text, *build_text, python, abi, platform = filename[:-4].split("-")
             if canonicalize_name(name) == project and len(build_text) < 2:
-                return parse_version(version_text), _build(*build_text), _tags(f"{python}-{abi}-{platform}")
+                return parse_version(version_text), _build(*build_text), parse_tags(f"{python}-{abi}-{platform}")
         elif filename.endswith((".tar.gz", ".zip")):
             name, version = parse_sdist_filename(filename)
             if name == project:
@@ -159,11 +160,6 @@ def _read_filename(
     except (InvalidSdistFilename, InvalidVersion, ValueError):
         pass  # names from before the standards; listed as unusable
     return None, (), None
-
-
-@lru_cache(maxsize=4096)
-def _tags(text: str) -> frozenset[Tag]:
-    return parse_tag(text)
 
 
 def _build(text: str = "") -> tuple[()] | tuple[int, str]:

@@ -132,6 +132,12 @@ def end_isolation(ended: "Isolation") -> None:
         _uninstall()
 
 
+def owner_of(name: str) -> "Root | None":
+    """Return the mounted root that an import of the top-level module *name* gives, or that it was loaded from."""
+    loaded = sys.modules.get(name)
+    return root_of(loaded) if loaded is not None else _finder.tops.get(name)
+
+
 def make_trees() -> None:
     """Have the trees of all mounts that are still to be unpacked."""
     _finder.make_trees()

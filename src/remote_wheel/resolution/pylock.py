@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
 
 _TOOL: Final = "remote-wheel"
+# Places that only hold files: fsspec has others that lead to any place, or load what they are told to.
+_SCHEMES: Final = frozenset(
+    ("", "abfs", "abfss", "adl", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https", "oci", "s3", "sftp",
+     "smb", "ssh", "webhdfs")
+)  # fmt: skip
 _ENVIRONMENT: Final = ("implementation_name", "python_version", "sys_platform", "platform_machine")
 
 
@@ -75,6 +80,7 @@ def parse_pylock(
         PylockUnsupportedVersionError,
         PylockSelectError,
         RecursionError,
+        ValueError,  # numbers too long for Python
     ) as error:
         raise InvalidLock(lock=shown, reason=str(error)) from error
     pins = [_pin_of(package, file, shown, locate) for package, file in chosen]
@@ -167,6 +173,9 @@ def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], s
     digests = known_digests(file.hashes)
     if not is_strong(digests):
         raise InvalidLock(lock=shown, reason=f"{package.name} has no SHA-256 or better")
+    scheme = urlsplit(file.url or "").scheme
+    if scheme not in _SCHEMES:
+        raise InvalidLock(lock=shown, reason=f"{package.name} is at a {scheme}: URL, which no lock may ask for")
     url = _without_trust(file.url) if file.url else locate(file.path or "")
     filename = _filename_of(file, url)
     if filename.endswith(".whl"):

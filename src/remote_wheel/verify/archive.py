@@ -28,6 +28,7 @@ _EXTRA: Final = struct.Struct("<2H")
 _DEFLATE_LEVEL, _DESCRIPTOR, _UTF8 = 0b110, 0b1000, 0x800
 _UNICODE_EXTRAS: Final = (0x7075, 0x6375)  # a second name beside the name: two readers, two files
 _NEWEST: Final = 63  # version 6.3 of APPNOTE, ten times
+_NOTHING_DEFLATED: Final = 2  # bytes
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _NO_EXTRA: Final[dict[int, memoryview]] = {}
 
@@ -89,6 +90,11 @@ class Archive:
             self._refuse("", "there are bytes that belong to no member")
         for name, rule in find_collisions(self.members):
             self._refuse(name, rule)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """The sum of its members' sizes."""
+        return sum(member.size_bytes for member in self.members.values())
 
     def read(self, name: str) -> bytes:
         """Return the contents of member *name*, inflated within its stated size and checked against its CRC."""
@@ -312,7 +318,7 @@ class Archive:
             kind = stat.S_IFREG
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR and not member.is_folder):
             self._refuse(member.name, "it is a link, a device or a folder in disguise")
-        if member.is_folder and member.size_bytes:
+        if member.is_folder and (member.size_bytes or member.crc or member.packed_bytes not in (0, _NOTHING_DEFLATED)):
             self._refuse(member.name, "it is a folder and has contents")
         if member.method == STORED and member.packed_bytes != member.size_bytes:
             self._refuse(member.name, "it is stored, and its two sizes differ")
@@ -349,7 +355,10 @@ class Archive:
             self._refuse(name, "it does not end where the next member starts")
         if flags & _DESCRIPTOR and data_end == following:
             self._refuse(name, "its data descriptor is missing")
-        return Member(name, entry.method, entry.crc, entry.packed_bytes, entry.size_bytes, at, data_at, entry.mode)
+        member = Member(name, entry.method, entry.crc, entry.packed_bytes, entry.size_bytes, at, data_at, entry.mode)
+        if member.is_folder and member.packed_bytes:  # nobody reads it, so it is read now
+            self._inflate_at_once(member, self._data[data_at:data_end])
+        return member
 
     def _is_descriptor(self, start: int, end: int, known: tuple[int, int, int]) -> bool:
         """Whether the bytes are a data descriptor: signature optional, sizes of 4 or 8 bytes (APPNOTE 4.3.9)."""

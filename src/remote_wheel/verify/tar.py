@@ -67,6 +67,11 @@ class TarArchive:
         for name, rule in find_collisions(self.members):
             self._refuse(name, rule)
 
+    @property
+    def unpacked_bytes(self) -> int:
+        """The sum of its members' sizes."""
+        return sum(member.size_bytes for member in self.members.values())
+
     def read(self, name: str) -> bytes:
         """Return the contents of member *name*; of a link, its target."""
         return b"".join(self.chunks(name))
@@ -140,6 +145,8 @@ class TarArchive:
         name, prefix = self._text(block[:100]), ""
         if block[257:263] == b"ustar\0":  # GNU's own format has other fields where POSIX has the prefix
             prefix = self._text(block[345:500])
+        elif any(block[345:500]):  # some readers take it for the prefix all the same
+            self._refuse(name, "its header has something where only POSIX has a part of the name")
         return f"{prefix}/{name}" if prefix else name
 
     def _read_extension(self, kind: bytes, data: bytes) -> dict[str, str]:
@@ -169,7 +176,7 @@ class TarArchive:
             at = end
 
     def _number(self, field: bytes, what: str) -> int:
-        digits = field.strip(b" \0")
+        digits = field.rstrip(b" \0").lstrip(b" ")
         if not digits:
             return 0
         if not set(digits) <= set(b"01234567"):

@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 from remote_wheel.errors import InvalidWheel, RecordMismatch, UnsafeArchive
 from remote_wheel.settings import Limits
 from remote_wheel.spec.audit import audit
+from remote_wheel.spec.compressed import parse_tags
 from remote_wheel.spec.digest import STRONG, check_digests
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.verify.archive import Archive
@@ -103,13 +104,17 @@ def verify_wheel(
     name, version, tags = parse_filename(filename)
     archive = Archive(data, subject=filename, limits=limits)
     dist_info = _find_dist_info(archive, filename, name, version)
-    _check_wheel_file(_read_required(archive, f"{dist_info}/WHEEL", filename, limits.metadata_bytes), filename)
+    raw_wheel = _read_required(archive, f"{dist_info}/WHEEL", filename, limits.metadata_bytes)
+    stated_tags = _check_wheel_file(raw_wheel, filename)
     raw_metadata = _read_required(archive, f"{dist_info}/METADATA", filename, limits.metadata_bytes)
     if metadata_digests:
         check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
     metadata = parse_metadata(raw_metadata, subject=filename)
     check_identity(metadata, name, version, subject=filename)
     record, problems = _check_record(archive, dist_info, filename, was_verified=was_verified)
+    if stated_tags and stated_tags != tags:
+        what = f"it is of {', '.join(sorted(map(str, stated_tags))[:4])}, which is not what the file's name says"
+        problems = ((f"{dist_info}/WHEEL", what), *problems)
     if problems and not is_lenient:
         raise RecordMismatch(subject=filename, problems=problems)
     files, left_out = _layout(archive, dist_info, filename)
@@ -135,6 +140,7 @@ def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Ta
     if "/" in filename or "\\" in filename:
         raise InvalidWheel(subject=filename, reason="its file name is a path")
     try:
+        parse_tags("-".join(filename.removesuffix(".whl").split("-")[-3:]))  # their number, before all are made
         name, version, _build, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:  # the latter for numbers of thousands of digits
         raise InvalidWheel(subject=filename[:200], reason=f"its file name: {str(error)[:200]}") from error
@@ -143,8 +149,9 @@ def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Ta
 
 def _find_dist_info(archive: Archive, filename: str, name: NormalizedName, version: Version) -> str:
     tops = {member.partition("/")[0] for member in archive.members}
-    found = sorted(top for top in tops if top.endswith(".dist-info"))
-    if len(found) != 1:
+    # importlib.metadata takes them in any case, and what eggs had, too.
+    found = sorted(top for top in tops if top.lower().endswith((".dist-info", ".egg-info")))
+    if len(found) != 1 or not found[0].endswith(".dist-info"):
         have = ", ".join(found) or "none"
         raise InvalidWheel(subject=filename, reason=f"it must have exactly one .dist-info folder and has {have}")
     stem = found[0].removesuffix(".dist-info")
@@ -166,13 +173,20 @@ def _read_required(archive: Archive, member: str, filename: str, most_bytes: int
     return archive.read(member)
 
 
-def _check_wheel_file(raw: bytes, filename: str) -> None:
+def _check_wheel_file(raw: bytes, filename: str) -> frozenset[Tag]:
+    """Check the file that says how the wheel was made (PEP 427); return the tags it states."""
     from email.parser import BytesHeaderParser  # much to import, and a plan from kept metadata needs none
 
-    version = BytesHeaderParser().parsebytes(raw).get("Wheel-Version", "").strip()
+    said = BytesHeaderParser().parsebytes(raw)
+    version = str(said.get("Wheel-Version", "")).strip()
     # PEP 427: "a wheel installer should … fail if the major version is greater".
     if version.partition(".")[0] != "1":
         raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
+    stated = [str(tag).strip() for tag in said.get_all("Tag", [])]
+    try:
+        return frozenset(tag for each in stated for tag in parse_tags(each))
+    except ValueError as error:
+        raise InvalidWheel(subject=filename, reason=f"its WHEEL file: {error}") from error
 
 
 def _check_record(
@@ -268,7 +282,7 @@ def _check_places(files: Mapping[str, str | bytes], filename: str) -> None:
     """Hold what the .data folder joins to the root to the rules that an archive's own names meet."""
     moved = [path for path, member in files.items() if path != member]
     for path in moved:
-        if path.partition("/")[0].endswith((".dist-info", ".data")):
+        if path.partition("/")[0].lower().endswith((".dist-info", ".egg-info", ".data")):
             raise InvalidWheel(subject=filename, reason=f"its .data folder adds to {path.partition('/')[0]}")
     faults = [(path, fault) for path in moved if (fault := name_fault(path))]
     for path, rule in (*faults, *(find_collisions(files) if moved else ())):
