@@ -16,6 +16,7 @@ ISLAND = {
     "remote_wheel.mounts.finder",
     "remote_wheel.mounts.image",
     "remote_wheel.mounts.leases",
+    "remote_wheel.mounts.loaded",
     "remote_wheel.mounts.registry",
     "fcntl",
     "gc",

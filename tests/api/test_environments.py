@@ -301,3 +301,152 @@ def test_a_lock_and_an_extra_of_what_it_has(garden: LoopbackIndex, python: Pytho
     remote_wheel("lock", "shed", "-o", "pylock.toml")
     code = "import remote_wheel; print(remote_wheel.environment('shed[tools]', lock='pylock.toml').plan.tree())"
     assert "spade 1.0" in python(code).stdout
+
+
+def test_a_version_that_is_entered_again_below_another_counts(index: LoopbackIndex, python: Python) -> None:
+    for version in ("1.0", "2.0"):
+        files = {"app/__init__.py": f"V = '{version}'\n", "app/sub.py": f"V = '{version}'\n"}
+        index.add("app", version, files)
+    index.add("needs-app", "1.0", {"na.py": "import app\nfrom app import sub\nV = app.V, sub.V\n"}, requires=["app<2"])
+    code = """
+import sys
+import remote_wheel
+env = remote_wheel.environment
+{first}
+with env("app==2.0"):
+    import app, app.sub
+    two = app
+    with env("app==1.0"):
+        import app, app.sub
+        one = app
+        with env("app==2.0"):
+            import app
+            import app.sub
+            print(app.V, app.sub.V, app is two)
+        import app
+        print(app.V, app is one, sys.modules["app.sub"].V)
+        with env("needs-app"):
+            import na
+            print(*na.V)
+        with env("app==2.0"):
+            with env("app==1.0"):
+                import app
+                print(app.V, app is one)
+        import app
+        print(app.V, app is one)
+    import app
+    print(app.V, app is two, sys.modules["app.sub"].V)
+{last}
+print("app" in sys.modules and sys.modules["app"].V)
+"""
+    told = ["2.0 2.0 True", "1.0 True 1.0", "1.0 1.0", "1.0 True", "1.0 True", "2.0 True 2.0"]
+    assert python(code.format(first="", last="")).stdout.splitlines() == [*told, "False"]
+    first = "base = remote_wheel.require('app==1.0')"
+    last = "import app; print(app is base, app.V)"
+    told[1:] = ["1.0 True 1.0", "1.0 1.0", "1.0 True", "1.0 True", "2.0 True 2.0", "True 1.0", "1.0"]
+    assert python(code.format(first=first, last=last)).stdout.splitlines() == told
+
+
+def test_environments_that_overlap_and_one_that_is_entered_again(index: LoopbackIndex, python: Python) -> None:
+    for version in ("1.0", "2.0"):
+        index.add("app", version, {"app/__init__.py": f"V = '{version}'\n", "app/sub.py": f"V = '{version}'\n"})
+    code = """
+import sys
+import remote_wheel
+one, two, again = (remote_wheel.environment(f"app=={v}") for v in ("1.0", "2.0", "1.0"))
+def now():
+    import app, app.sub
+    return app.V, app.sub.V
+one.__enter__(); print(*now())
+two.__enter__(); print(*now())
+again.__enter__(); print(*now())
+two.__exit__(None, None, None); print(*now())
+one.__exit__(None, None, None); print(*now())
+again.__exit__(None, None, None)
+print([name for name in sys.modules if name.startswith("app")], any("images" in path for path in sys.path))
+"""
+    assert python(code).stdout.splitlines() == ["1.0 1.0", "2.0 2.0", "1.0 1.0", "1.0 1.0", "1.0 1.0", "[] False"]
+
+
+MADE = """
+import sys, types
+class Object:
+    V = "{version}"
+if __name__ == "odd":
+    sys.modules[__name__] = Object()
+sys.modules["lazy.made"] = types.ModuleType("lazy.made")
+sys.modules["lazy.made"].V = "{version}"
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None
+sys.meta_path.append(Finder)
+"""
+
+
+def test_what_its_modules_put_into_sys_modules_goes_with_them(index: LoopbackIndex, python: Python) -> None:
+    for version in ("1.0", "2.0"):
+        made = MADE.format(version=version)
+        index.add("odd", version, {"odd.py": made, "lazy/__init__.py": made})
+    code = """
+import sys
+import remote_wheel
+finders = list(sys.meta_path)
+for version in ("1.0", "2.0"):
+    with remote_wheel.environment(f"odd=={version}"):
+        import odd, lazy
+        import lazy.made
+        print(odd.V, sys.modules['lazy.made'].V)
+        with remote_wheel.environment("odd==1.0"):
+            import odd, lazy
+            import lazy.made
+            print(odd.V, sys.modules['lazy.made'].V)
+        import odd
+        print(odd.V)
+    print([name for name in sys.modules if name.startswith(("odd", "lazy"))], sys.meta_path == finders)
+"""
+    assert python(code).stdout.splitlines() == [
+        *("1.0 1.0", "1.0 1.0", "1.0", "[] True"),
+        *("2.0 2.0", "1.0 1.0", "2.0", "[] True"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "said"),
+    [
+        ("no_cache=True", "['-c', '1']", "a child process can't have what is in memory alone"),
+        ("", "['-I', '-c', '1']", "python -I reads no variables or no site"),
+        ("", "['-Pm', 'app']", ""),
+        ("", "['-ES', 's.py']", "python -ES reads no variables"),
+    ],
+)
+def test_a_child_that_would_not_have_it_is_not_started(
+    index: LoopbackIndex, python: Python, options: str, arguments: str, said: str
+) -> None:
+    index.add("app", "1.0", {"app/__init__.py": "", "app/__main__.py": "print('ran')\n"})
+    code = f"""
+import remote_wheel
+try:
+    remote_wheel.environment("app", {options}).run({arguments})
+except remote_wheel.errors.UsageError as error:
+    print(error)
+"""
+    output = python(code).stdout
+    assert output == "ran\n" if not said else said in output
+
+
+def test_hundreds_of_distributions_are_handed_on(index: LoopbackIndex, python: Python) -> None:
+    names = [f"part-{number}" for number in range(300)]
+    for name in names:
+        index.add(name, "1.0", {f"{name.replace('-', '_')}.py": "V = 1\n"})
+    index.add("all", "1.0", {"all_of_them.py": ""}, requires=names)
+    code = """
+import os, remote_wheel
+env = remote_wheel.environment("all")
+env.run(["-c", "import part_7, part_299; print(part_7.V + part_299.V)"])
+with env:
+    print(len(os.environ["REMOTE_WHEEL_CHILD"]) < 60_000)
+"""
+    lines = python(code).stdout.split()
+    assert "2" in lines
+    assert "True" in lines

@@ -82,3 +82,33 @@ def test_progress_is_drawn_in_the_cell_and_taken_away(shop: LoopbackIndex, tmp_p
     shown = [output for output in second if output["output_type"] == "display_data"]
     assert len(shown) == 1
     assert shown[0]["data"] == {"text/plain": "", "text/html": ""}
+
+
+def test_a_cell_in_an_environment_is_a_cell_as_any_other(shop: LoopbackIndex, tmp_path: Path) -> None:
+    """It may await, its lines keep their numbers, and an error is shown once; the environment ends with it."""
+    (tmp_path / "r.txt").write_text("app==1\n")
+    cell = (
+        '%%with_environment app==2\nimport app, asyncio\nawait asyncio.sleep(0)\nx = """a\n  b"""\nprint(app.V, len(x))'
+    )
+    done = execute(
+        tmp_path,
+        "%load_ext remote_wheel",
+        cell,
+        "import sys; print('app' in sys.modules, x)",
+        "%%with_environment -r r.txt\nimport app; print(app.V)",
+    )
+    assert [text(outputs) for outputs in done] == ["", "2 5\n", "False a\n  b\n", "1\n"]
+    failing = "%%with_environment app==2\nimport app\n1 / 0"
+    v4: Any = nbformat.v4
+    notebook = v4.new_notebook(
+        cells=[
+            v4.new_code_cell(c) for c in ("%load_ext remote_wheel", failing, "import sys; print('app' in sys.modules)")
+        ]
+    )
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+    _, failed, after = notebook["cells"]
+    assert [output["output_type"] for output in failed["outputs"]] == ["error"]
+    assert text(after["outputs"]) == "False\n"

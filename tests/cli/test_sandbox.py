@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,16 @@ FORBIDDEN = {
     "unshare": "check(libc.unshare(0x10000000))",
     "mount": "check(libc.mount(b'none', b'/mnt', b'tmpfs', 0, None))",
     "io_uring": "check(libc.syscall(425, 1, None))",
+    "owner": "os.chown(os.environ['SECRET'], os.getuid(), os.getgid())",
+    "owner-of-a-link": "os.chown(os.environ['SECRET'], os.getuid(), os.getgid(), follow_symlinks=False)",
+    "attributes": "os.setxattr(os.environ['SECRET'], 'user.x', b'1')",
+    "priority-of-another": "os.setpriority(os.PRIO_PROCESS, int(os.environ['OUTSIDE']), 5)",
+    "processors-of-another": "os.sched_setaffinity(int(os.environ['OUTSIDE']), {0})",
+    "type-into-the-terminal": "fcntl.ioctl(0, 0x5412, b'x')",
     "in-a-child": "subprocess.run([sys.executable, '-c', \"open('/etc/shadow')\"], check=True, stderr=-3)",
 }
 PROBE = """
-import app, ctypes, os, socket, subprocess, sys
+import app, ctypes, fcntl, os, socket, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def check(result):
     if result < 0:
@@ -222,3 +229,66 @@ def test_the_pieces_cost_little(shop: LoopbackIndex, python: Python) -> None:
     code = "import sys; print(sorted({'requests', 'packaging', 'argparse', 'subprocess'} & set(sys.modules)))"
     python("", COMMAND, "run", "--sandbox", "--with", "app", "-c", code)
     assert python("", COMMAND, "run", "--sandbox", "--with", "app", "-c", code).stdout == "[]\n"
+
+
+def test_limits_and_rights(shop: LoopbackIndex, python: Python) -> None:
+    code = (
+        "import resource as r; names = ['CORE', 'AS', 'CPU', 'NOFILE']; "
+        "print([r.getrlimit(getattr(r, f'RLIMIT_{name}'))[1] for name in names], "
+        "[line.split()[1] for line in open('/proc/self/status') if line.startswith(('NoNewPrivs', 'Seccomp:'))])"
+    )
+    limits = ("--sandbox-limit", "memory=3GB", "--sandbox-limit=cpu=60", "--sandbox-limit", "files=200")
+    said = python("", COMMAND, "run", "--sandbox", "--sandbox-read", "/proc", *limits, "-c", code)
+    assert said.stdout == "[0, 3000000000, 60, 200] ['1', '2']\n"
+    assert "note: the sandbox: modes and times" in said.stderr
+    big = "open(__import__('tempfile').mkdtemp() + '/x', 'wb').write(bytes(2_000_000))"
+    assert (
+        python("", COMMAND, "run", "--sandbox-limit", "file=1MB", "-c", big, expect=1)
+        .stderr.rstrip()
+        .endswith("File too large")
+    )
+    for wrong in ("memory", "time=3", "memory=much"):
+        python("", COMMAND, "run", "--sandbox-limit", wrong, "-c", "print('ran')", expect=2)
+
+
+def test_the_program_does_not_outlive_the_command(shop: LoopbackIndex, tmp_path: Path) -> None:
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    command = [sys.executable, COMMAND, "run", "--sandbox", "-c", code]
+    for number in (signal.SIGKILL, signal.SIGUSR1):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+            assert running.stdout is not None
+            program = int(running.stdout.readline())
+            running.send_signal(number)
+            running.wait(20)
+        until_s = time.monotonic() + 20
+        while time.monotonic() < until_s and Path(f"/proc/{program}/cmdline").exists():
+            if Path(f"/proc/{program}/stat").read_text().split()[2] == "Z":
+                break
+            time.sleep(0.05)
+        else:
+            assert not Path(f"/proc/{program}/cmdline").exists(), "it goes on"
+
+
+def test_what_an_environments_sandbox_takes(shop: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text("import app, os, sys; print(app.V, sys.argv[1:]); open(os.environ['SECRET'])\n")
+    code = """
+        import warnings, remote_wheel
+        env = remote_wheel.environment("app")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for words in (["s.py", "a"], ["-u", "s.py", "b"], ["-W", "ignore", "-X", "utf8", "s.py", "c"]):
+                done = env.run(words, sandbox={}, capture_output=True, text=True)
+                print(done.stdout.strip(), "PermissionError" in done.stderr)
+        print("modes and times" in str(told[0].message), told[0].filename[-8:])
+        for wrong in ({"reads": "/etc"}, {"reads": ["/nowhere"]}, {"limits": ["x"]}):
+            try:
+                env.run(["-c", "1"], sandbox=wrong)
+            except remote_wheel.errors.UsageError as error:
+                print(error)
+    """
+    assert python(code).stdout.splitlines() == [
+        *("1 ['a'] True", "1 ['b'] True", "1 ['c'] True", "True <string>"),
+        "reads of a sandbox is a list, not '/etc'",
+        "the sandbox is to let '/nowhere' be used, and it is not there",
+        "a sandbox has no limit 'x'",
+    ]

@@ -138,7 +138,7 @@ def test_what_is_no_block_is_a_comment(shop: LoopbackIndex, remote_wheel: Python
 def test_a_script_and_its_lock(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
     (tmp_path / "s.py").write_text(BLOCK.replace("app>=1", "app<2"))
     remote_wheel("lock", "--script", "s.py")
-    assert 'version = "1"' in (tmp_path / "s.py.lock").read_text()
+    assert 'version = "1"' in (tmp_path / "pylock.s.toml").read_text()
     (tmp_path / "s.py").write_text(BLOCK)  # a higher version would do, and the lock has what will do, too
     assert remote_wheel("run", "--locked", "s.py").stdout.startswith("1 ")
     assert remote_wheel("run", "--frozen", "s.py").stdout.startswith("1 ")
@@ -209,3 +209,32 @@ def test_unpack(shop: LoopbackIndex, remote_wheel: Python, python: Python, tmp_p
     assert "can't be unpacked beside the others" in remote_wheel("unpack", "clash", "new", expect=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".new", "new"))) == []
     assert os.listdir(tmp_path / "mine") == ["file"]
+
+
+def test_which_version_of_a_program(index: LoopbackIndex, remote_wheel: Python) -> None:
+    for version in ("1.0", "2.0"):
+        files = {"tool.py": f"import sys\ndef main():\n    print('{version}', sys.argv[1:])\n"}
+        index.add("tool", version, files, entry_points="[console_scripts]\ntool = tool:main\n", extras=["more"])
+    for word, version in {"tool==1.0": "1.0", "tool@1.0": "1.0", "tool@latest": "2.0", "tool[more]<2": "1.0"}.items():
+        assert remote_wheel("run", "--exe", word, "--", "-x").stdout == f"{version} ['-x']\n", word
+    assert remote_wheel("run", "--with", "tool==1.0", "--exe", "tool").stdout == "1.0 []\n"
+
+
+def test_a_byte_order_mark_before_the_block(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_bytes(b"\xef\xbb\xbf" + BLOCK.encode())
+    assert remote_wheel("run", "s.py").stdout.startswith("2 ")
+
+
+def test_dates_as_uv_has_them(index: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    for name in ("app", "lib"):
+        for version, year in (("1", 2024), ("2", 2026)):
+            index.add(name, version, {f"{name}.py": f"V = {version}\n"}, upload_time=f"{year}-01-01T00:00:00Z")
+    for table, expected in {
+        "exclude-newer = 2025-01-01T00:00:00Z": "1 1",
+        "exclude-newer = '2025-01-01'": "1 1",
+        "exclude-newer-package = { app = '2025-01-01' }": "1 2",
+        "exclude-newer = 2025-01-01\n# exclude-newer-package = { lib = '2026-02-01' }": "1 2",
+    }.items():
+        block = f"# /// script\n# dependencies = ['app', 'lib']\n# [tool.uv]\n# {table}\n# ///\n"
+        (tmp_path / "s.py").write_text(f"{block}import app, lib; print(app.V, lib.V)\n")
+        assert remote_wheel("run", "s.py").stdout == f"{expected}\n", table

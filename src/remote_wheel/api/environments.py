@@ -108,19 +108,21 @@ class Environment:
 
         *options* are subprocess.run's. The child mounts what is prepared here and resolves nothing; mounts of this
         process that are not of the environment are not in it. In a *sandbox* it may do no more than that: True, or the
-        fields of one (`reads`, `writes`, `allows_network`). Raises SandboxUnavailable where there can be none.
+        fields of one (`reads`, `writes`, `allows_network`, `limits`). Raises SandboxUnavailable where there can be
+        none, UsageError where a child can't have the environment.
         """
         import subprocess
 
         if isinstance(arguments, (str, bytes)) or not arguments:
             raise TypeError(f"arguments is a sequence as in ['script.py'] or ['-m', 'pkg'], not {arguments!r}")
         roots = self._entered[-1][0] if self._entered else self._boot(registry.opened)
+        _check_can_be_handed_on(roots, arguments)
         given = options.pop("env", None)
         environ = dict(os.environ if given is None else given)
         children.take_back(environ)
         if roots:
             children.give(environ, roots)
-        if sandbox:
+        if sandbox is not False:
             from remote_wheel.api.sandbox import run_sandboxed
 
             return run_sandboxed([sys.executable, *arguments], sandbox, roots, {**options, "env": environ})
@@ -159,7 +161,8 @@ class Environment:
         from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
         from typing import cast
 
-        if isinstance(function, type) or isasyncgenfunction(function):
+        is_method = isinstance(function, (staticmethod, classmethod))
+        if isinstance(function, type) or is_method or isasyncgenfunction(function):
             raise TypeError(f"an environment decorates functions, coroutine functions and generators, not {function!r}")
         if isgeneratorfunction(function):
 
@@ -245,6 +248,20 @@ class Environment:
             options = api.bound_by(record, options)
         self._planned = self._planned or planned
         return roots
+
+
+def _check_can_be_handed_on(roots: "Sequence[Root]", arguments: "Sequence[str]") -> None:
+    """Raise UsageError where a child would not have the environment: it must read its images, and its variables."""
+    from remote_wheel.errors import UsageError
+
+    if any(not root.image.is_file for root in roots):
+        raise UsageError(message="a child process can't have what is in memory alone (no_cache)", way_out="Keep it.")
+    for word in arguments:
+        if not word.startswith("-") or word in ("-c", "-m", "-"):
+            return
+        if not word.startswith("--") and not word.startswith(("-W", "-X")) and set("IES") & set(word):
+            what = f"python {word} reads no variables or no site, which hand the environment on"
+            raise UsageError(message=what, way_out="Leave it out; -P and -s do no harm.")
 
 
 def _merged(pin: "Pin", other: "Pin | None") -> "Pin":

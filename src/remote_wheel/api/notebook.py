@@ -11,7 +11,8 @@ from remote_wheel.api import cold
 from remote_wheel.errors import RemoteWheelError, UsageError
 from remote_wheel.mounts.run import OPTIONS, SWITCHES, RunRequest, parse_run
 
-_TAKES_VALUE: Final = frozenset(option for option, _, kind, _ in OPTIONS if kind not in SWITCHES)
+_TAKES_VALUE: Final = frozenset(("--lock", *(option for option, _, kind, _ in OPTIONS if kind not in SWITCHES)))
+_ENTER: Final = "remote_wheel_enter"
 _PATIENCE_S: Final = 0.3  # what is done sooner needs no bar
 _STEP_S: Final = 0.1
 
@@ -21,6 +22,10 @@ def load_ipython_extension(shell: Any) -> None:
     magics = _Magics(shell)
     shell.register_magic_function(magics.require, "line", "require")
     shell.register_magic_function(magics.with_environment, "cell", "with_environment")
+    shell.register_magic_function(magics.enter, "line", _ENTER)
+    shell.input_transformers_cleanup.append(_enter_first)
+    shell.events.register("post_run_cell", magics.leave)
+    shell.remote_wheel_magics = magics
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -28,11 +33,21 @@ def unload_ipython_extension(shell: Any) -> None:
     manager = shell.magics_manager.magics
     manager["line"].pop("require", None)
     manager["cell"].pop("with_environment", None)
+    manager["line"].pop(_ENTER, None)
+    shell.input_transformers_cleanup.remove(_enter_first)
+    shell.events.unregister("post_run_cell", shell.remote_wheel_magics.leave)
+
+
+def _enter_first(lines: list[str]) -> list[str]:
+    """Have a cell of ``%%with_environment`` enter it first: what follows is a cell as any other, await included."""
+    word, _, rest = lines[0].strip().partition(" ") if lines else ("", "", "")
+    return [f"%{_ENTER} {rest}\n", *lines[1:]] if word == "%%with_environment" else lines
 
 
 class _Magics:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        self._entered: list[Any] = []
 
     def require(self, line: str) -> None:
         """Mount what requirements need and import their modules here: ``%require rich>=13 httpx``.
@@ -48,15 +63,27 @@ class _Magics:
 
     def with_environment(self, line: str, cell: str) -> None:
         """Run the cell with requirements mounted; behind it, everything is as before: ``%%with_environment rich``."""
-        request = self._read(line)
-        with _Told():
-            env = api.environment(*request.requirements, cache_dir=request.cache_dir, **request.options)
-            with _Drawn():
-                env.__enter__()
+        self.enter(line)  # here only where it is called as a function; a cell is changed before it runs
         try:
             self._shell.run_cell(cell).raise_error()
         finally:
-            env.__exit__(*sys.exc_info())
+            self.leave()
+
+    def enter(self, line: str) -> None:
+        """Mount what the cell needs until it ends."""
+        request = self._read(line)
+        with _Told():
+            env = api.environment(
+                *request.requirements, lock=request.lock, cache_dir=request.cache_dir, **request.options
+            )
+            with _Drawn():
+                env.__enter__()
+        self._entered.append(env)
+
+    def leave(self, _result: object = None) -> None:
+        """Unmount what the cell that has ended entered."""
+        while self._entered:
+            self._entered.pop().__exit__(None, None, None)
 
     def _read(self, line: str) -> RunRequest:
         """Read the words of a magic's line: requirements, and options as the command line has them."""
@@ -66,7 +93,9 @@ class _Magics:
             if not word.startswith("-"):
                 given += ["--with", word]
                 continue
-            given.append(word)
+            given.append("--with-requirements" if word == "-r" else word)
+            if word == "-r" and words:
+                given.append(words.pop(0))
             if word in _TAKES_VALUE and words:
                 given.append(words.pop(0))
         with _Told():

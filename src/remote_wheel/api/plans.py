@@ -156,7 +156,7 @@ def unpack(
     from remote_wheel.api.bundling import BundledFile
     from remote_wheel.api.unpacking import check_may_be_written, unpack_wheels
 
-    where = Path(folder).absolute()
+    where = Path(folder).resolve()  # a link is followed
     check_may_be_written(where)
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     _check_is_kept("unpack takes its wheels from the cache", options)

@@ -181,12 +181,12 @@ def _program_of(mounts: "Sequence[dict[str, Any]]", request: RunRequest) -> str:
 
 
 def _lock_beside(request: RunRequest) -> "str | None":
-    """Return the lock that is the program's: SCRIPT.lock, else pylock.toml in its folder. Raises UsageError."""
+    """Return the lock that is the program's: its own, else pylock.toml in its folder. Raises UsageError."""
     from os.path import dirname, isfile, join
 
     is_script = request.kind == "script" and request.target != "-" and not is_url(request.target)
     folder = dirname(request.target) if is_script else ""
-    places = [*([f"{request.target}.lock"] if is_script else []), join(folder, "pylock.toml")]
+    places = [*([script_lock(request.target)] if is_script else []), join(folder, "pylock.toml")]
     found = next((place for place in places if isfile(place)), None)
     if found is None and (request.is_locked or not (request.requirements or request.block)):
         from remote_wheel.errors import UsageError
@@ -194,6 +194,15 @@ def _lock_beside(request: RunRequest) -> "str | None":
         option, way = "--locked" if request.is_locked else "--frozen", f"remote-wheel lock REQ… -o {places[0]}"
         raise UsageError(message=f"{option}, and there is no {' and no '.join(places)}", way_out=way)
     return found
+
+
+def script_lock(script: str) -> str:
+    """Return where the lock of a script is: beside it, by the name that PEP 751 has for one of several."""
+    from os.path import basename, dirname, join
+
+    name = basename(script)
+    stem = name.rpartition(".")[0] or name
+    return join(dirname(script), f"pylock.{stem.replace('.', '-')}.toml")
 
 
 def _names_in(request: RunRequest) -> "Sequence[str]":

@@ -10,6 +10,7 @@ import os
 import platform
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # prctl's
+_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DIE_WITH_PARENT = 38, 22, 2, 1  # prctl's
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls, the same on every architecture
 _VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -39,6 +40,8 @@ _SINCE: Final = {
     5: "devices that may be opened can be controlled (ioctl)",
     6: "signals can be sent to processes outside",
 }
+# No Landlock knows of it, and what copies or unpacks files needs it.
+_ALWAYS: Final = "modes and times of files that are this user's can be changed (chmod, utime)"
 # What every program may read, as far as it is there: the system's libraries and what they look up.
 _SYSTEM: Final = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -47,29 +50,44 @@ _SYSTEM: Final = (
     "/etc/alternatives",
     "/dev/random", "/dev/urandom", "/dev/zero", "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo",
 )  # fmt: skip
+_LIMITS: Final = {  # name → resource, an example
+    "memory": ("RLIMIT_AS", "2GB"),
+    "cpu": ("RLIMIT_CPU", "60"),
+    "file": ("RLIMIT_FSIZE", "100MB"),
+    "files": ("RLIMIT_NOFILE", "256"),
+    "processes": ("RLIMIT_NPROC", "64"),
+}
 _SINKS: Final = ("/dev/null",)
 _UNIX, _INET, _INET6 = 1, 2, 10  # families of sockets
 _DENIED: Final = (
     "ptrace", "process_vm_readv", "process_vm_writev", "io_uring_setup", "bpf", "perf_event_open", "userfaultfd",
     "keyctl", "add_key", "request_key", "mount", "umount2", "pivot_root", "kexec_load", "init_module", "finit_module",
-    "delete_module", "reboot", "swapon", "unshare", "setns", "open_by_handle_at",
+    "delete_module", "reboot", "swapon", "unshare", "setns", "open_by_handle_at", "fchown", "fchownat", "setxattr",
+    "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat", "removexattrat",
+    "setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "ioprio_set",
 )  # fmt: skip
-# architecture → (AUDIT_ARCH of linux/audit.h, the number of socket, the numbers of _DENIED in that order)
-_MACHINES: Final[Mapping[str, tuple[int, int, tuple[int, ...]]]] = {
+# architecture → (AUDIT_ARCH of linux/audit.h, the number of socket, those of _DENIED in that order, that of ioctl)
+_MACHINES: Final[Mapping[str, tuple[int, int, tuple[int, ...], int]]] = {
     "x86_64": (
         0xC000003E,
         41,
-        (101, 310, 311, 425, 321, 298, 323, 250, 248, 249, 165, 166, 155, 246, 175, 313, 176, 169, 167, 272, 308, 304),
+        (101, 310, 311, 425, 321, 298, 323, 250, 248, 249, 165, 166, 155, 246, 175, 313, 176, 169, 167, 272, 308, 304,
+         93, 260, 188, 189, 190, 197, 198, 199, 463, 466, 141, 203, 144, 142, 314, 251,
+         92, 94),  # and chown and lchown, which newer architectures do without
+        16,
     ),
     "aarch64": (
         0xC00000B7,
         198,
-        (117, 270, 271, 425, 280, 241, 282, 219, 217, 218, 40, 39, 41, 104, 105, 273, 106, 142, 224, 97, 268, 265),
+        (117, 270, 271, 425, 280, 241, 282, 219, 217, 218, 40, 39, 41, 104, 105, 273, 106, 142, 224, 97, 268, 265,
+         55, 54, 5, 6, 7, 14, 15, 16, 463, 466, 140, 122, 119, 118, 274, 30),
+        29,
     ),
-}
+}  # fmt: skip
+_KEYSTROKES: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: to type into the terminal that the caller has, too
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF: ld [k], jeq, jge, ret
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16  # in struct seccomp_data
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _SECOND_AT = 0, 4, 16, 24  # in struct seccomp_data
 _X32: Final = 0x40000000
 
 
@@ -84,6 +102,31 @@ class Sandbox:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     allows_network: bool = False
+    limits: tuple[str, ...] = ()  # NAME=AMOUNT of _LIMITS
+
+
+def limits_of(texts: Iterable[str]) -> list[tuple[int, int]]:
+    """Return (resource, amount) of limits as they are written: ``memory=2GB``. Raises UsageError."""
+    import resource
+
+    from remote_wheel.spec.amounts import parse_size
+
+    found = []
+    for text in texts:
+        name, _, amount = text.partition("=")
+        if name not in _LIMITS or not amount:
+            way = f"As in {', '.join(f'{each}={example}' for each, (_, example) in _LIMITS.items())}."
+            raise UsageError(message=f"a sandbox has no limit {text!r}", way_out=way)
+        found.append((int(getattr(resource, _LIMITS[name][0])), parse_size(amount)))
+    return found
+
+
+def check_paths(sandbox: Sandbox) -> None:
+    """Raise UsageError for a path of the sandbox that is not there, and for a limit that is none."""
+    for path in (*sandbox.reads, *sandbox.writes):
+        if not os.path.exists(path):
+            raise UsageError(message=f"the sandbox is to let {path!r} be used, and it is not there")
+    limits_of(sandbox.limits)
 
 
 def shortcomings() -> list[str]:
@@ -95,7 +138,7 @@ def shortcomings() -> list[str]:
     version = _abi()
     if version < 1:
         raise SandboxUnavailable(reason="this kernel has no Landlock, or it is switched off")
-    return [text for since, text in _SINCE.items() if version < since]
+    return [*(text for since, text in _SINCE.items() if version < since), _ALWAYS]
 
 
 def restrict(sandbox: Sandbox, reads: Iterable[str]) -> None:
@@ -104,12 +147,13 @@ def restrict(sandbox: Sandbox, reads: Iterable[str]) -> None:
     Raises SandboxUnavailable, or UsageError for a path of the sandbox that is not there.
     """
     shortcomings()
-    for path in (*sandbox.reads, *sandbox.writes):
-        if not os.path.exists(path):
-            raise UsageError(message=f"the sandbox is to let {path!r} be used, and it is not there")
+    check_paths(sandbox)
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would have what was read
+    for kind, amount in ((resource.RLIMIT_CORE, 0), *limits_of(sandbox.limits)):  # a dump would have what was read
+        hard = resource.getrlimit(kind)[1]
+        most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(kind, (most, most))
     libc = ctypes.CDLL(None, use_errno=True)
     _call(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
     _restrict_files(libc, sandbox, (*_SYSTEM, *sandbox.reads, *reads))
@@ -126,14 +170,19 @@ def run_apart(sandbox: Sandbox, reads: Iterable[str], tell: Callable[[Sequence[s
     import tempfile
 
     tell([f"the sandbox: {text}" for text in shortcomings()])
+    check_paths(sandbox)
+    parent = os.getpid()
     temporary = tempfile.mkdtemp(prefix="remote_wheel-sandbox-")
     child = os.fork()
     if not child:
+        _call(ctypes.CDLL(None, use_errno=True).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0), "parent_death_signal")
+        if os.getppid() != parent:
+            os._exit(1)
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
         restrict(replace(sandbox, writes=(*sandbox.writes, temporary)), reads)
         return None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and what it means is the program's to say
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda got, _: os.kill(child, got))
     try:
         _, status = os.waitpid(child, 0)
@@ -154,23 +203,29 @@ def run_sandboxed(
 
     from remote_wheel.mounts.finder import make_tree
 
-    fields = {} if given is True else {**given} if given else {}
-    known = ("reads", "writes", "allows_network")
+    fields = {} if given is True or given is False else {**given}
+    known = ("reads", "writes", "allows_network", "limits")
     if unknown := [name for name in fields if name not in known]:
         raise UsageError(message=f"a sandbox has no {unknown[0]!r}", way_out=f"It has {', '.join(known)}.")
-    shortcomings()
+    for name in ("reads", "writes", "limits"):
+        if isinstance(fields.get(name), (str, bytes)):
+            raise UsageError(message=f"{name} of a sandbox is a list, not {fields[name]!r}")
+    for text in shortcomings():
+        warnings.warn(f"the sandbox: {text}", stacklevel=3)
     for root in roots:
         if root.is_pending:
             make_tree(root)
     places = [place for root in roots for place in (root.path, root.image.path)]
-    program = [os.path.join(options.get("cwd") or "", word) for word in command[1:2] if not word.startswith("-")]
+    program = [os.path.join(options.get("cwd") or "", word) for word in _program_in(command[1:])]
     with tempfile.TemporaryDirectory(prefix="remote_wheel-sandbox-") as temporary:
         paths = {name: tuple(map(os.path.abspath, fields.get(name, ()))) for name in ("reads", "writes")}
         sandbox = Sandbox(
             reads=paths["reads"],
             writes=(*paths["writes"], temporary),
             allows_network=bool(fields.get("allows_network")),
+            limits=tuple(fields.get("limits", ())),
         )
+        check_paths(sandbox)
         reads = [*interpreter_places(), *places, *map(os.path.abspath, program), _PACKAGE]
         environ = {**options["env"], "TMPDIR": temporary}
         changed = {"check": False, **options, "env": environ, "preexec_fn": lambda: restrict(sandbox, reads)}
@@ -178,8 +233,22 @@ def run_sandboxed(
 
 
 def interpreter_places() -> list[str]:
-    """Return what this interpreter reads of itself, and what it finds modules in."""
-    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, *(path for path in sys.path if path)]
+    """Return what this interpreter reads of itself, and what it finds modules in, but beside its own program."""
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    beside = os.path.dirname(os.path.abspath(program)) if program else ""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [path for path in sys.path if path and (path != beside or path in named)]
+    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, *paths]
+
+
+def _program_in(arguments: Sequence[str]) -> list[str]:
+    """Return the script among an interpreter's arguments, if there is one."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        if arguments[at] in ("-c", "-m", "-") or arguments[at][:2] in ("-c", "-m"):
+            return []
+        at += 2 if arguments[at] in ("-W", "-X", "--check-hash-based-pycs") else 1
+    return list(arguments[at : at + 1])
 
 
 def _abi() -> int:
@@ -236,7 +305,7 @@ def _program(*, allows_network: bool) -> Iterator[bytes]:
     def step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
         return struct.pack("=HBBI", code, if_true, if_false, value)
 
-    architecture, socket, denied = _MACHINES[platform.machine()]
+    architecture, socket, denied, control = _MACHINES[platform.machine()]
     yield step(_LOAD, _ARCHITECTURE_AT)
     yield step(_EQUAL, architecture, 1, 0)
     yield step(_RETURN, _KILL)
@@ -246,6 +315,12 @@ def _program(*, allows_network: bool) -> Iterator[bytes]:
     for number in denied:
         yield step(_EQUAL, number, 0, 1)
         yield step(_RETURN, _REFUSE)
+    yield step(_EQUAL, control, 0, 5)
+    yield step(_LOAD, _SECOND_AT)
+    yield step(_EQUAL, _KEYSTROKES[0], 2, 0)
+    yield step(_EQUAL, _KEYSTROKES[1], 1, 0)
+    yield step(_RETURN, _ALLOW)
+    yield step(_RETURN, _REFUSE)
     yield step(_EQUAL, socket, 1, 0)
     yield step(_RETURN, _ALLOW)
     yield step(_LOAD, _ARGUMENT_AT)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel.api import cold, plans
-from remote_wheel.api.program import LIST, OPTIONS, SWITCHES
+from remote_wheel.api.program import LIST, OPTIONS, SWITCHES, script_lock
 from remote_wheel.cli import output
 from remote_wheel.errors import RemoteWheelError, UsageError
 
@@ -73,7 +73,7 @@ def _add_lock(commands: Any) -> None:
     parser = _add(commands, "lock", _lock, about, "requirements")
     _add_target(parser)
     parser.add_argument("--script", metavar="FILE", help="a script whose inline metadata (PEP 723) says what it needs")
-    where = "the lock file, by default pylock.toml, of a script SCRIPT.lock beside it; - is stdout"
+    where = "the lock file, by default pylock.toml, of a script NAME.py pylock.NAME.toml beside it; - is stdout"
     parser.add_argument("-o", "--output", metavar="FILE", help=where)
 
 
@@ -197,6 +197,8 @@ def _add_run(commands: Any) -> None:
     for option, what in (("read", "read"), ("write", "read and write")):
         about = f"let it {what} this file or folder, too"
         parser.add_argument(f"--sandbox-{option}", action="append", metavar="PATH", help=about)
+    limits = "bound what it may use: memory=2GB, cpu=60 (seconds), file=100MB, files=256, processes=64"
+    parser.add_argument("--sandbox-limit", action="append", metavar="NAME=AMOUNT", help=limits)
     parser.add_argument("--sandbox-network", action="store_true", help="let it use the network")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
@@ -296,7 +298,7 @@ def _facts(facts: dict[str, Any]) -> tuple[str, dict[str, str]]:
 
 
 def _lock(parsed: argparse.Namespace) -> int:
-    path = parsed.output or (f"{parsed.script}.lock" if parsed.script else "pylock.toml")
+    path = parsed.output or (script_lock(parsed.script) if parsed.script else "pylock.toml")
     to_stdout = path == "-"
     is_script_alone = parsed.script and not parsed.requirements and not parsed.files
     text = plans.lock(

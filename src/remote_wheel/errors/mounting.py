@@ -82,7 +82,7 @@ class MustBeUnpacked(MountError):
 class UnknownScript(MountError):
     """Raised when no mounted distribution has the console script asked for."""
 
-    _hint = "Name the distribution that has it with --with. Programs in a wheel's .data/scripts are not run."
+    _hint = "Name the distribution that has it with --with."
 
     name: str
     available: "tuple[str, ...]"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE: "Final" = "REMOTE_WHEEL_CHILD"
 _HERE: "Final" = os.path.dirname(os.path.abspath(__file__))
+_MUCH: "Final" = 16 * 1024
 _BOOTSTRAP: "Final" = os.path.join(_HERE, "bootstrap")
 
 
@@ -33,7 +34,12 @@ def export(roots: "Sequence[Root]") -> None:
 
 def give(environ: "MutableMapping[str, str]", roots: "Sequence[Root]") -> None:
     """Have a child process with *environ* mount *roots*."""
-    mounts = zlib.compress(marshal.dumps([root.facts for root in roots if root.image.is_file]), 1).hex()
+    facts = marshal.dumps([root.facts for root in roots if root.image.is_file])
+    mounts = zlib.compress(facts, 1).hex()
+    if len(mounts) > _MUCH:  # a variable has room for 128 KiB on Linux, for 32 on Windows
+        import binascii
+
+        mounts = f"={binascii.b2a_base64(zlib.compress(facts, 9), newline=False).decode()}"
     parent = os.path.dirname(os.path.dirname(_HERE))
     environ[VARIABLE] = os.pathsep.join((parent, sys.prefix, str(sys.hexversion), mounts))
     path = environ.get("PYTHONPATH")
@@ -59,7 +65,13 @@ def mount_as_parent(mounts: str) -> None:
     from remote_wheel.mounts import registry
     from remote_wheel.mounts.image import DamagedImage
 
-    for entry in reversed(marshal.loads(zlib.decompress(bytes.fromhex(mounts)))):  # noqa: S302  # our parent's
+    if mounts.startswith("="):
+        import binascii
+
+        packed = binascii.a2b_base64(mounts[1:])
+    else:
+        packed = bytes.fromhex(mounts)
+    for entry in reversed(marshal.loads(zlib.decompress(packed))):  # noqa: S302  # our parent's
         try:
             registry.add([entry])
         except (OSError, DamagedImage):

@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 from remote_wheel.mounts import children, leases
 from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, make_tree, note_missing_file
 from remote_wheel.mounts.image import LEAN, DamagedImage, Image
+from remote_wheel.mounts.loaded import fact, folder_on_path, module_of_finder
 
 _lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
 _roots: "dict[str, Root]" = {}
-# What environments displaced, and for which roots, in the order in which they were entered.
-_asides: "list[tuple[dict[str, ModuleType], list[Root]]]" = []
+
+
+class _Aside:
+    """What an environment displaced: modules, and for roots that were mounted below others, which those are by name."""
+
+    def __init__(self, modules: "dict[str, ModuleType]", roots: "list[Root]") -> None:
+        self.modules, self.roots = modules, roots
+        self.raised: "list[tuple[Root, dict[str, Root]]]" = []
+
+
+_asides: "list[_Aside]" = []  # in the order in which the environments were entered
 _isolated: "list[Isolation]" = []  # those that are entered
 
 
@@ -61,10 +71,10 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
                 _check_not_imported(root)
             else:
                 aside.update(_put_aside(root))
-        if aside is not None:
-            _asides.append((aside, roots))
         _install()
         at = _first_place()
+        if aside is not None:
+            _raise_those_below(roots, new, at, aside)
         _roots.update((root.path, root) for root in new)
         sys.path[at:at] = [root.path for root in new]
         for root in new:
@@ -92,6 +102,8 @@ def remove(roots: "Iterable[Root]") -> "list[str]":
             root.uses -= 1
             if root.uses == 0 and _roots.pop(root.path, None) is root:
                 gone += _unload(root)
+        if gone:  # finders that the modules have added, as six does
+            sys.meta_path[:] = [each for each in sys.meta_path if module_of_finder(each) not in gone]
         children.export(mounted())
         _uninstall()
     return gone
@@ -163,13 +175,16 @@ def restore(aside: "dict[str, ModuleType]") -> None:
     those go. What was loaded from a mount that is gone since is gone, too.
     """
     with _lock:
-        at = next(at for at, each in enumerate(_asides) if each[0] is aside)
-        del _asides[at]
-        later = [each for each, _ in _asides[at:]]
+        at = next(at for at, each in enumerate(_asides) if each.modules is aside)
+        left = _asides.pop(at)
+        for root, others in left.raised:
+            _lower(root, others)
+        later = [each.modules for each in _asides[at:]]
         for name, module in aside.items():
             if _is_orphan(module):
                 continue
-            holder = next((each for each, roots in _asides[at:] if name in each or _have(roots, name)), None)
+            displacing = (each for each in _asides[at:] if name in each.modules or _have(each.roots, name))
+            holder = next((each.modules for each in displacing), None)
             if holder is None:
                 _bring_back(name, module)
             elif name not in holder or _is_orphan(holder[name]):
@@ -183,14 +198,14 @@ def restore(aside: "dict[str, ModuleType]") -> None:
 def extensions_of(root: Root) -> "list[str]":
     """Return the loaded extension modules of *root*: these stay in the process, whatever leaves sys.modules."""
     suffixes = tuple(_imp.extension_suffixes())
-    return [name for name in modules_of(root) if str(_fact(sys.modules[name], "__file__")).endswith(suffixes)]
+    return [name for name in modules_of(root) if str(fact(sys.modules[name], "__file__")).endswith(suffixes)]
 
 
 def _put_aside(root: Root) -> "dict[str, ModuleType]":
     """Take what *root* has in another version out of sys.modules: whole packages, and modules of namespaces."""
     found: dict[str, ModuleType] = {}
     for top in root.tops:
-        if top in sys.modules and not serves(sys.modules[top], root):
+        if top in sys.modules and (not serves(sys.modules[top], root) or _is_made(sys.modules[top], root)):
             found.update((n, m) for n, m in list(sys.modules.items()) if n == top or n.startswith(f"{top}."))
     for name in _loaded_below(root):
         if not serves(sys.modules[name], root):
@@ -199,6 +214,52 @@ def _put_aside(root: Root) -> "dict[str, ModuleType]":
         del sys.modules[name]
         _forget_child(name, module)
     return found
+
+
+def _raise_those_below(roots: "list[Root]", new: "list[Root]", at: int, modules: "dict[str, ModuleType]") -> None:
+    _asides.append(_Aside(modules, roots))
+    for root in reversed(roots):
+        if root not in new:
+            _raise(root, at, _asides[-1])
+
+
+def _raise(root: Root, at: int, aside: _Aside) -> None:
+    """Have imports find a *root* that was mounted before, and below other versions since; its modules come back."""
+    others = {}
+    for top in root.tops:
+        other = _finder.tops.get(top)
+        if other is not None and other is not root and other.facts["name"] == root.facts["name"]:
+            others[top] = other
+    if not others:
+        return
+    aside.raised.append((root, others))
+    aside.modules.update(_put_aside(root))
+    for top in others:
+        _finder.tops[top] = root
+    sys.path.remove(root.path)
+    sys.path.insert(at, root.path)
+    for each in _asides:
+        for name, module in each.modules.items():
+            if _is_from(module, root) and name not in sys.modules:
+                _bring_back(name, module)
+
+
+def _lower(root: Root, others: "dict[str, Root]") -> None:
+    """Undo _raise, for those of the *others* that are still mounted."""
+    others = {top: other for top, other in others.items() if _roots.get(other.path) is other}
+    if _roots.get(root.path) is not root or not others:
+        return
+    for top, other in others.items():
+        _finder.tops[top] = other
+    sys.path.remove(root.path)
+    sys.path.insert(sys.path.index(next(iter(others.values())).path) + 1, root.path)
+    for name in [name for name in modules_of(root) if name.partition(".")[0] in others]:
+        module = sys.modules.pop(name)
+        _forget_child(name, module)
+        displacing = (each for each in reversed(_asides) if root not in each.roots and _have(each.roots, name))
+        holder = next((each.modules for each in displacing), None)
+        if holder is not None:
+            holder[name] = module
 
 
 def _have(roots: "list[Root]", name: str) -> bool:
@@ -223,14 +284,14 @@ def _bring_back(name: str, module: "ModuleType") -> None:
 
 def _is_orphan(module: "ModuleType") -> bool:
     """Whether *module* was loaded from a root that is not mounted any more."""
-    loader = getattr(_fact(module, "__spec__"), "loader", None)
+    loader = getattr(fact(module, "__spec__"), "loader", None)
     root = getattr(loader, "root", None)
     return isinstance(root, Root) and _roots.get(root.path) is not root
 
 
 def root_of(module: "ModuleType") -> "Root | None":
     """Return the root that *module* was loaded from, None where it is not of a mount."""
-    spec = _fact(module, "__spec__")
+    spec = fact(module, "__spec__")
     places = [getattr(spec, "origin", None) or "", *(getattr(spec, "submodule_search_locations", None) or ())]
     for root in _roots.values():
         if any(place.startswith(root.base) for place in places):
@@ -337,6 +398,12 @@ def _check_not_imported(root: Root) -> None:
             )
 
 
+def _is_made(module: "ModuleType", root: Root) -> bool:
+    """Whether *module* stands for one of *root*'s and comes from no file: something has put it there."""
+    is_of_import = fact(module, "__spec__") is not None or fact(module, "__path__") is not None
+    return fact(module, "__file__") is None and not is_of_import and not _is_from(module, root)
+
+
 def _loaded_below(root: Root) -> "list[str]":
     """Return the loaded modules that *root* has too, below namespace packages, which take portions from everywhere."""
     namespaces = tuple(f"{name}." for name in root.facts["namespaces"] if name in sys.modules)
@@ -349,7 +416,7 @@ def serves(module: "ModuleType", root: Root) -> bool:
 
     A namespace package serves always. Of two mounts, the same version with another hash does not.
     """
-    place = _fact(module, "__file__")
+    place = fact(module, "__file__")
     if place is None or _is_from(module, root) or os.path.realpath(place) == os.path.realpath(root.facts["source"]):
         return True
     other = root_of(module)
@@ -360,44 +427,27 @@ def serves(module: "ModuleType", root: Root) -> bool:
 
 def version_of(module: "ModuleType") -> "tuple[str, str]":
     """Return the version of a loaded module's distribution, as well as it can be known, and where it came from."""
-    place = str(_fact(module, "__file__") or "this interpreter")
+    place = str(fact(module, "__file__") or "this interpreter")
     other = root_of(module)
     if other is not None:
         return other.facts["version"], f"{other.facts['source']} (mounted)"
     from importlib.metadata import distributions
 
-    name = str(_fact(module, "__name__"))
-    for found in distributions(path=[_folder_on_path(place, name)]):
+    name = str(fact(module, "__name__"))
+    for found in distributions(path=[folder_on_path(place, name)]):
         files = {str(path).replace("\\", "/") for path in found.files or ()}
         wanted = name.replace(".", "/")
         if f"{wanted}.py" in files or f"{wanted}/__init__.py" in files:
             return found.version, place
-    return str(_fact(module, "__version__") or ""), place
-
-
-def _folder_on_path(place: str, name: str) -> str:
-    """Return the folder that a module's file is imported from: as many levels up as its name has parts."""
-    folder = os.path.dirname(place)
-    is_package = os.path.basename(place).startswith("__init__.")
-    for _ in range(name.count(".") + is_package):
-        folder = os.path.dirname(folder)
-    return folder
-
-
-def _fact(module: "ModuleType", name: str) -> "Any":
-    """Return an attribute without running code: a module may compute its own, or load itself when it is touched."""
-    try:
-        return object.__getattribute__(module, "__dict__").get(name)
-    except AttributeError:  # no module at all, but somebody put it into sys.modules
-        return None
+    return str(fact(module, "__version__") or ""), place
 
 
 def _is_from(module: "ModuleType", root: Root) -> bool:
-    spec = _fact(module, "__spec__")
+    spec = fact(module, "__spec__")
     origin = getattr(spec, "origin", None)
     if isinstance(origin, str) and origin.startswith(root.base):
         return True
-    if spec is None or _fact(module, "__file__") is not None:
+    if spec is None or fact(module, "__file__") is not None:
         return False
     places = list(getattr(spec, "submodule_search_locations", None) or ())
     return bool(places) and all(isinstance(place, str) and place.startswith(root.base) for place in places)
@@ -405,6 +455,10 @@ def _is_from(module: "ModuleType", root: Root) -> bool:
 
 def _unload(root: Root) -> "list[str]":
     names = modules_of(root)
+    tops = [top for top in root.tops if _finder.tops.get(top) is root]
+    for name, module in list(sys.modules.items()):  # what its modules have made and put there
+        if name.partition(".")[0] in tops and name not in names and fact(module, "__file__") is None:
+            names.append(name)
     for name in names:
         _forget_child(name, sys.modules.pop(name))
     if root.path in sys.path:

@@ -4,6 +4,7 @@ The command line of ``run`` is read here by hand, because a warm run must not pa
 of options is also what the full parser and its help are made of (cli.parser).
 """
 
+import _frozen_importlib_external
 import os
 import sys
 
@@ -111,12 +112,22 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
             request.target = value
             rest = list(arguments[at:])
             request.argv = rest[1:] if option == "--exe" and rest[:1] == ["--"] else rest
-            if option == "--exe" and not request.requirements and request.lock is None:
-                request.requirements.append(value)
+            if option == "--exe":
+                _take_exe(request, value)
             return request
         if not _take_value(request, option, value):
             return None
     return None
+
+
+def _take_exe(request: RunRequest, word: str) -> None:
+    """Read which program is asked for: NAME, or a requirement as in ``ruff==0.8``, ``ruff@0.8``, ``black[jupyter]``."""
+    end = next((at for at, letter in enumerate(word) if not (letter.isalnum() or letter in "-_.")), len(word))
+    request.target, rest = word[:end], word[end:].strip()
+    if rest[:1] == "@" and "/" not in rest:  # as uvx has it
+        rest = "" if rest[1:].strip() in ("", "latest") else f"=={rest[1:].strip()}"
+    if rest or (not request.requirements and request.lock is None):
+        request.requirements.append(f"{request.target}{rest}")
 
 
 def _take_switch(request: RunRequest, option: str) -> bool:
@@ -141,6 +152,9 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
         request.requirements.append(value)
     elif option == "--with-requirements":
         request.requirements.append(f"-r {value}")
+    elif option == "--sandbox-limit":
+        request.sandbox = request.sandbox or {}
+        request.sandbox["limits"] = (*request.sandbox.get("limits", ()), value)
     elif option in ("--sandbox-read", "--sandbox-write"):
         kind = f"{option[10:]}s"
         request.sandbox = request.sandbox or {}
@@ -238,7 +252,7 @@ def _run_code(request: RunRequest) -> int:
         source = request.source
         if request.target == "-":
             _set_program_folder("")
-            filename = "<stdin>"
+            filename = main.__dict__["__file__"] = "<stdin>"
         elif is_url(request.target):
             _set_program_folder("")
             filename = main.__dict__["__file__"] = request.target
@@ -247,6 +261,7 @@ def _run_code(request: RunRequest) -> int:
             filename = os.path.abspath(request.target)  # as python does since 3.9; argv keeps what was typed
             _set_program_folder(os.path.dirname(os.path.realpath(filename)))
             main.__dict__["__file__"] = filename
+            main.__dict__["__loader__"] = _frozen_importlib_external.SourceFileLoader("__main__", filename)
         sys.argv[:] = [request.target, *request.argv]
     code: CodeType = compile(source, filename, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102  # running the user's program is what `run` is for
@@ -277,7 +292,7 @@ def script_block(source: bytes) -> str:
     """
     if b"# /// script" not in source:
         return ""
-    lines = source.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+    lines = source.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     found: list[str] = []
     at = 0
     while at < len(lines):

@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -74,7 +75,13 @@ def parse_script(block: str, path: str) -> Script:
 
 
 def _options_of_uv(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    own = {_FROM_UV[key]: value for key, value in table.items() if key in _FROM_UV}
+    own = {_FROM_UV[key]: _moment(value) for key, value in table.items() if key in _FROM_UV}
+    if "exclude-newer-package" in table:
+        by_package = table["exclude-newer-package"]
+        if not isinstance(by_package, dict):
+            raise UsageError(message=f"{path}: tool.uv.exclude-newer-package is a table of projects")
+        general = [own["exclude_newer"]] if "exclude_newer" in own else []
+        own["exclude_newer"] = [*general, *(f"{name}={_moment(when)}" for name, when in by_package.items())]
     yield from options_of_table(own, path).items()
     if (pre := table.get("prerelease")) is not None:
         if pre not in _PRE:
@@ -94,6 +101,11 @@ def _options_of_uv(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, A
         yield "index", names
     if others:
         yield "extra_index_urls", [*others, *own.get("extra_index_urls", ())]
+
+
+def _moment(value: Any) -> Any:
+    """Return a date as text: TOML has a type for it, and strings do, too."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _sources_of(table: Mapping[str, Any], path: str) -> dict[str, Mapping[str, Any]]:
@@ -122,6 +134,9 @@ def _placed(text: str, sources: Mapping[str, Mapping[str, Any]], path: str) -> s
         place = f"git+{source['git'].removeprefix('git+')}" + (f"@{revision}" if revision else "")
         place += f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
     elif "path" in source:
+        if "://" in path:
+            what = f"{path}: the source of {requirement.name} is a path, and the script is none on this machine"
+            raise UsageError(message=what, way_out="Give a url.")
         place = os.path.normpath(os.path.join(os.path.dirname(path), str(source["path"]))).replace(os.sep, "/")
         place = f"file://{'' if place.startswith('/') else '/'}{quote(place)}"
     else:
