@@ -21,9 +21,7 @@ def main() -> int:
             request = program.parse_run(arguments[1:])
             scripts = program.mount_for_run(request, _tell) if request else {}
             if request and request.sandbox is not None:
-                code = program.enter_sandbox(request, _tell)
-                if code is not None:
-                    return code
+                program.enter_sandbox(request, _say)
         except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
             from remote_wheel.cli.output import report
 
@@ -48,6 +46,17 @@ def _tell(notes: "Sequence[str]") -> None:
 
         for text in notes:
             note(f"note: {text}")
+
+
+def _say(notes: "Sequence[str]") -> None:
+    """Tell what is always told, by ourselves: what draws progress is much to import."""
+    import os
+
+    for text in notes:
+        try:
+            os.write(2, f"note: {text}\n".encode())
+        except OSError:  # nobody listens
+            return
 
 
 if __name__ == "__main__":

@@ -83,19 +83,19 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
     return scripts
 
 
-def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> "int | None":
-    """Go on in a child process that may do no more than *request* says; return its exit code to the parent, None to it.
+def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> None:
+    """Go on with no more rights than *request* says.
 
     *tell* gets what the kernel can't enforce. Raises SandboxUnavailable or UsageError.
     """
-    from remote_wheel.api.sandbox import Sandbox, interpreter_places, run_apart
+    from remote_wheel.api.sandbox import Sandbox, enter, interpreter_places
     from remote_wheel.mounts import registry
 
     registry.make_trees()  # there is nobody to do it later
     reads = [*interpreter_places(), cache_folder(request.cache_dir)]
     if request.kind == "script" and request.target != "-" and not is_url(request.target):
         reads.append(script_path(request.target))
-    return run_apart(Sandbox(**(request.sandbox or {})), reads, tell)
+    enter(Sandbox(**(request.sandbox or {})), reads, tell)
 
 
 def _read_script(request: RunRequest) -> None:

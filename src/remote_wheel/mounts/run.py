@@ -152,13 +152,8 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
         request.requirements.append(value)
     elif option == "--with-requirements":
         request.requirements.append(f"-r {value}")
-    elif option == "--sandbox-limit":
-        request.sandbox = request.sandbox or {}
-        request.sandbox["limits"] = (*request.sandbox.get("limits", ()), value)
-    elif option in ("--sandbox-read", "--sandbox-write"):
-        kind = f"{option[10:]}s"
-        request.sandbox = request.sandbox or {}
-        request.sandbox[kind] = (*request.sandbox.get(kind, ()), os.path.abspath(value))
+    elif option in ("--sandbox-by", "--sandbox-limit", "--sandbox-read", "--sandbox-write"):
+        _take_sandbox(request, option[10:], value)
     elif option == "--lock":
         if request.lock is not None:
             from remote_wheel.errors import UsageError
@@ -181,6 +176,15 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
     else:
         return False
     return True
+
+
+def _take_sandbox(request: RunRequest, what: str, value: str) -> None:
+    request.sandbox = request.sandbox or {}
+    if what == "by":
+        request.sandbox["by"] = value
+        return
+    known = request.sandbox.get(f"{what}s", ())
+    request.sandbox[f"{what}s"] = (*known, value if what == "limit" else os.path.abspath(value))
 
 
 def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
