@@ -450,3 +450,64 @@ with env:
     lines = python(code).stdout.split()
     assert "2" in lines
     assert "True" in lines
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_a_child_have_it_too(index: LoopbackIndex, python: Python, tmp_path: Path, method: str) -> None:
+    index.add("app", "1.0", {"app/__init__.py": "def double(x):\n    return 2 * x\n", "app/__main__.py": CHILDREN})
+    code = f"""
+import remote_wheel
+done = remote_wheel.environment("app").run(["-m", "app", {method!r}], capture_output=True, text=True)
+print(done.stdout, done.stderr)
+"""
+    assert python(code).stdout.split("\n")[0] == "[2, 4] 6"
+
+
+CHILDREN = """
+import multiprocessing, subprocess, sys
+import app
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+        command = [sys.executable, "-c", "import app; print(app.double(3))"]
+        said = subprocess.run(command, capture_output=True, text=True)
+        print(pool.map(app.double, [1, 2]), said.stdout.strip())
+"""
+
+
+def test_threads_tasks_and_source_lines(index: LoopbackIndex, python: Python) -> None:
+    index.add("app", "1.0", {"app.py": "def fail():\n    raise KeyError('here')\n"})
+    code = """
+import asyncio, linecache, sys, threading, traceback
+import remote_wheel
+env = remote_wheel.environment("app")
+errors = []
+def work():
+    for _ in range(5):
+        with remote_wheel.environment("app"):
+            try:
+                import app
+                app.fail()
+            except KeyError:
+                errors.append("raise KeyError('here')" in traceback.format_exc())
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(errors), all(errors))
+async def task(cancelled):
+    async with remote_wheel.environment("app") as env:
+        import app
+        await asyncio.sleep(30 if cancelled else 0.01)
+async def main():
+    tasks = [asyncio.create_task(task(n % 2)) for n in range(6)]
+    await asyncio.sleep(1)
+    [each.cancel() for each in tasks]
+    return [type(each).__name__ for each in await asyncio.gather(*tasks, return_exceptions=True)]
+print(asyncio.run(main()))
+left = [name for name in (*linecache.cache, *sys.path) if "images" in name]
+print("app" in sys.modules, left)
+"""
+    assert python(code).stdout.splitlines() == [
+        "20 True",
+        str(["NoneType", "CancelledError"] * 3),
+        "False []",
+    ]

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -154,12 +155,12 @@ def test_a_script_by_url(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Pa
 
     source = (
         BLOCK.partition("print")[0]
-        + "print(app.V, sys.argv, __file__)\ndef f(): raise ValueError\nif sys.argv[1:]: f()\n"
+        + "print(app.V, sys.argv, open(__file__).read()[:12])\ndef f(): raise ValueError\nif sys.argv[1:]: f()\n"
     )
     shop.extra["/my-script.py"] = source.encode()
     url = f"{shop.root}my-script.py"
     for _ in range(2):
-        assert remote_wheel("run", url).stdout == f"2 ['{url}'] {url}\n"
+        assert remote_wheel("run", url).stdout == f"2 ['{url}'] # /// script\n"
     assert shop.count("my-script.py") == 1
     failed = remote_wheel("run", url, "x", expect=1).stderr
     assert "def f(): raise ValueError" in failed  # a traceback has its lines
@@ -238,3 +239,30 @@ def test_dates_as_uv_has_them(index: LoopbackIndex, remote_wheel: Python, tmp_pa
         block = f"# /// script\n# dependencies = ['app', 'lib']\n# [tool.uv]\n# {table}\n# ///\n"
         (tmp_path / "s.py").write_text(f"{block}import app, lib; print(app.V, lib.V)\n")
         assert remote_wheel("run", "s.py").stdout == f"{expected}\n", table
+
+
+def test_folders_and_archives_as_python_runs_them(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "__main__.py").write_text(
+        "import app, beside, sys; print(app.V, beside.V, sys.argv, __name__, sys.path[0])\n"
+    )
+    (folder / "beside.py").write_text("V = 'beside'\n")
+    zipapp.create_archive(folder, tmp_path / "program.pyz", interpreter="/usr/bin/env python3")
+    for place in ("program", "program.pyz"):
+        said = remote_wheel("run", "--with", "app", place, "a").stdout
+        assert said == f"2 beside ['{place}', 'a'] __main__ {place}\n"
+    (folder / "__main__.py").unlink()
+    assert "can't find '__main__' module in 'program'" in remote_wheel("run", "program", expect=1).stderr
+
+
+def test_a_script_by_url_has_children(shop: LoopbackIndex, remote_wheel: Python) -> None:
+    shop.extra["/mp.py"] = b"""
+import multiprocessing, os
+def double(x):
+    return 2 * x
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.map(double, [1, 2]), os.path.isfile(__file__))
+"""
+    assert remote_wheel("run", f"{shop.root}mp.py").stdout == "[2, 4] True\n"

@@ -378,10 +378,10 @@ class _Run:
         if source.kind != "module":
             raise InvalidSource(source=source.shown, reason="it is no script, whose name ends in .py")
         acquired = self._archives.source(source, None)
-        (path,) = acquired.verified.files
-        plan = Plan(requirements=(), pins=())
-        text = acquired.verified.read(path).decode("latin-1")
-        answer = {"plan": plan_to_json(plan), "source": text, "shown": source.shown}
+        (path,), plan = acquired.verified.files, Plan(requirements=(), pins=())
+        answer = {"plan": plan_to_json(plan), "source": acquired.verified.read(path).decode("latin-1")}
+        store = str(self._store.root) if self._store.keeps else ""
+        answer |= {"shown": source.shown, "kept": (store, acquired.verified.sha256)}
         if self._request.answer_key and self._store.keeps:
             self._keep(answer, plan)
         return answer

@@ -16,6 +16,8 @@ from remote_wheel.mounts.run import (
 __all__ = ["LIST", "OPTIONS", "SWITCHES", "RunRequest", "mount_for_run", "parse_run", "run_program"]
 
 
+_ZIP_TAIL = 65_557  # bytes at the end of an archive that its end record is in
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +108,11 @@ def _read_script(request: RunRequest) -> None:
     if request.target == "-":
         request.source = sys.stdin.buffer.read()
     elif is_url(request.target):
-        request.source, request.target = fetch_script(request.target, request.options, request.cache_dir)
+        fetched = fetch_script(request.target, request.options, request.cache_dir)
+        request.source, request.target, request.source_file = fetched
+    elif os.path.isdir(request.target):
+        request.kind = "folder"  # with a __main__.py, as python has it
+        return
     else:
         try:
             with open(request.target, "rb") as file:
@@ -114,11 +120,12 @@ def _read_script(request: RunRequest) -> None:
         except OSError as error:
             from remote_wheel.errors import UsageError
 
-            what = "is a folder, not a script" if os.path.isdir(request.target) else "does not exist"
-            if not isinstance(error, (FileNotFoundError, IsADirectoryError)):
-                what = f"can't be read: {error.strerror}"
+            what = "does not exist" if isinstance(error, FileNotFoundError) else f"can't be read: {error.strerror}"
             way = "--with goes before each requirement."
             raise UsageError(message=f"the script {request.target!r} {what}", way_out=way) from error
+    if b"PK\x05\x06" in request.source[-_ZIP_TAIL:] and b"\0" in request.source:
+        request.kind = "folder"  # as are archives (zipapp)
+        return
     request.block = block_of(request.source, request.target)
 
 
@@ -132,13 +139,25 @@ def block_of(source: bytes, target: str) -> str:
         raise UsageError(message=f"{target}: {error}", way_out="PEP 723 allows one.") from error
 
 
-def fetch_script(url: str, options: "Mapping[str, Any]", cache_dir: "str | None") -> "tuple[bytes, str]":
-    """Return the script at *url*, held to its ``#sha256=`` or to what was there first; and its URL without secrets."""
+def fetch_script(url: str, options: "Mapping[str, Any]", cache_dir: "str | None") -> "tuple[bytes, str, str]":
+    """Return the script at *url*, held to its ``#sha256=`` or to what was there first; its URL, redacted; its file.
+
+    The last is in the cache, for child processes to read; empty where nothing is kept.
+    """
     from remote_wheel.api import checked, request_of
     from remote_wheel.api.kept import answer_of
 
     answer = answer_of(request_of("fetch", (url,), checked(options), cache_folder(cache_dir)))
-    return str(answer["source"]).encode("latin-1"), str(answer["shown"])
+    store, sha256 = answer["kept"]
+    path = ""
+    if store:
+        from os.path import join
+
+        from remote_wheel.mounts import leases
+
+        leases.hold(store, (sha256,))
+        path = join(store, "archives", sha256)
+    return str(answer["source"]).encode("latin-1"), str(answer["shown"]), path
 
 
 def script_path(target: str) -> str:

@@ -63,11 +63,14 @@ _BY_FLAG = {option: (name, kind) for option, name, kind, _ in OPTIONS}
 
 
 class RunRequest:
-    """What a ``run`` command line asks for. `kind` is script, module, command or exe; `argv` is the program's own."""
+    """What a ``run`` command line asks for. `kind` is script, folder, module, command or exe.
+
+    `argv` is the program's own.
+    """
 
     __slots__ = (
         "argv", "block", "cache_dir", "extras", "groups", "is_locked", "is_verbose", "kind", "lock", "options",
-        "program", "requirements", "sandbox", "source", "target",
+        "program", "requirements", "sandbox", "source", "source_file", "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,6 +88,7 @@ class RunRequest:
         self.sandbox: "dict[str, Any] | None" = None  # the fields of an api.sandbox.Sandbox
         self.program = ""  # the file that --exe names, where it is no entry point
         self.source = b""  # the script's
+        self.source_file = ""  # where that is, if its target is a URL
         self.block = ""  # and what its inline metadata says (PEP 723)
 
 
@@ -197,7 +201,7 @@ def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
             return _run_file(request)
         if request.kind == "exe":
             return _run_exe(request, scripts[request.target])
-        if request.kind == "module":
+        if request.kind in ("module", "folder"):
             return _run_module(request)
         return _run_code(request)
     except SystemExit:
@@ -239,10 +243,13 @@ def _run_file(request: RunRequest) -> int:
 def _run_module(request: RunRequest) -> int:
     import runpy
 
-    _set_program_folder(os.getcwd())
+    is_folder = request.kind == "folder"
+    _set_program_folder(request.target if is_folder else os.getcwd())
     sys.argv[:] = [request.target, *request.argv]
     _new_main()
-    runpy._run_module_as_main(request.target)  # type: ignore[attr-defined]  # noqa: SLF001  # what python -m calls
+    # What python calls for -m, and for a folder or an archive.
+    run: Any = runpy._run_module_as_main  # type: ignore[attr-defined]  # noqa: SLF001
+    run("__main__" if is_folder else request.target, not is_folder)
     return 0
 
 
@@ -259,7 +266,8 @@ def _run_code(request: RunRequest) -> int:
             filename = main.__dict__["__file__"] = "<stdin>"
         elif is_url(request.target):
             _set_program_folder("")
-            filename = main.__dict__["__file__"] = request.target
+            filename = request.target  # for tracebacks; children read the file
+            main.__dict__["__file__"] = request.source_file or request.target
             main.__dict__["__loader__"] = _SourceAtHand(source)
         else:
             filename = os.path.abspath(request.target)  # as python does since 3.9; argv keeps what was typed
