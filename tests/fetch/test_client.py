@@ -1,6 +1,7 @@
 """The one door out: schemes, credentials, redirects, limits."""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from remote_wheel.errors import (
     AccessDenied,
+    FetchTimeout,
     InsecureTransport,
     NotCached,
     NotFound,
@@ -149,3 +151,40 @@ def test_no_cookie_is_taken_or_sent(client: Client) -> None:
             thread.join()
             server.server_close()
     assert came == [None] * 4
+
+
+def test_a_bucket_that_drips_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library reads until a piece is whole, and each byte is in time."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            for _ in range(300):
+                try:
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                except OSError:
+                    return
+                time.sleep(0.1)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    limits = Limits(total_timeout_s=1.0, read_timeout_s=5.0, retries=0)
+    started_s = time.monotonic()
+    try:
+        with pytest.raises(FetchTimeout, match="not done after 1 s"):
+            Client(limits).fetch("s3://bucket/x", max_bytes=200_000)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert time.monotonic() - started_s < 8

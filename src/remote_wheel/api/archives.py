@@ -449,7 +449,7 @@ class Archives:
         if self._settings.frozen and not is_strong(stated) and not url.startswith("file:"):
             kept = self._kept(url)
             if not (kept and kept.sha256):
-                raise NotTrusted(url=without_secrets(url))
+                raise NotTrusted(url=without_secrets(url), where=self._settings.origins.get("frozen", ""))
 
     def _check_is_stated(self, url: str, stated: Mapping[str, str]) -> None:
         if self._settings.require_hashes and not is_strong(stated):

@@ -31,6 +31,7 @@ class Wishes:
 
     policy: Policy
     cutoffs: Cutoffs
+    cutoff_origin: str = ""  # where they were set
     hashes: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)
     source_hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by the text of a URL or path
     places: Mapping[NormalizedName, Requirement] = field(default_factory=dict)  # where a project is to come from
@@ -41,6 +42,7 @@ class Wishes:
         return Filter(
             constraint=self.policy.constraints.get(project),
             cutoff=self.cutoffs.of(project),
+            cutoff_origin=self.cutoff_origin if self.cutoffs.of(project) else "",
             digests=self.hashes.get(project, frozenset()),
         )
 
@@ -91,6 +93,7 @@ class Inputs:
                 overrides=overrides,
             ),
             cutoffs=parse_cutoffs(settings.exclude_newer, datetime.now(UTC)),
+            cutoff_origin=settings.origins.get("exclude_newer", ""),
             hashes=self._hashes_of_projects(target),
             source_hashes=self._hashes,
             places=places,

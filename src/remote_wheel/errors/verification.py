@@ -47,9 +47,11 @@ class NotTrusted(VerificationError):
     _hint = "State its hash (sha256=), use a lock, or mount it once without frozen=True (--frozen)."
 
     url: str
+    where: str = ""  # the setting was made
 
     def __str__(self) -> str:
-        return f"frozen, and nothing is known of {self.url}"
+        by = f" (frozen is set by {self.where})" if self.where else ""
+        return f"frozen, and nothing is known of {self.url}{by}"
 
 
 class RefusedByPolicy(VerificationError):

@@ -1,8 +1,10 @@
 """The port to everything outside: one verb, bounded, with errors of our own."""
 
 import importlib
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Final, Protocol
@@ -91,6 +93,31 @@ def receive(
         else:
             kept.append(chunk)
     return b"".join(kept)
+
+
+@contextmanager
+def stopped_in_time(limits: Limits, url: str, started_s: float, stop: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* when the total time that *limits* give is over; it must make what is being read fail.
+
+    For libraries that read on until a piece is whole, however slowly it comes. Raises FetchTimeout then.
+    """
+    is_over = threading.Event()
+
+    def end() -> None:
+        is_over.set()
+        stop()
+
+    timer = threading.Timer(max(0.0, started_s + limits.total_timeout_s - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if not is_over.is_set():
+            raise
+        raise FetchTimeout(url=redact(url), reason=f"not done after {limits.total_timeout_s:.0f} s") from error
+    finally:
+        timer.cancel()
 
 
 def requested_range(headers: Mapping[str, str], size: int) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from remote_wheel.errors import (
     ServerError,
     TooLarge,
 )
-from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive
+from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive, stopped_in_time
 from remote_wheel.fetch.secure import hide_secrets, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
@@ -97,7 +97,8 @@ class S3Transport:
         answer = self._client.get_object(**request)
         if answer["ContentLength"] > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
-        with closing(answer["Body"]) as body:
+        stop = answer["Body"]._raw_stream.shutdown  # noqa: SLF001  # urllib3's answer; botocore has no way to it
+        with closing(answer["Body"]) as body, stopped_in_time(self._limits, url, started_s, stop):
             chunks = body.iter_chunks(_CHUNK_BYTES)
             data = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
         told = answer["ResponseMetadata"]

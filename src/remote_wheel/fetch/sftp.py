@@ -26,6 +26,7 @@ from remote_wheel.fetch.port import (
     ranged_headers,
     receive,
     requested_range,
+    stopped_in_time,
 )
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
@@ -109,7 +110,8 @@ class SftpTransport:
         start, end = asked or (0, size)
         if end - start > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
-        with sftp.open(path, "rb") as file:
+        stop = getattr(sftp.get_channel(), "close", lambda: None)
+        with stopped_in_time(self._limits, url, started_s, stop), sftp.open(path, "rb") as file:
             chunks = _chunks(file, start, end)
             body = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
         told = ranged_headers(asked, size, etag, content_type)

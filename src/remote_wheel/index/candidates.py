@@ -32,6 +32,7 @@ class Filter:
 
     constraint: SpecifierSet | None = None
     cutoff: datetime | None = None
+    cutoff_origin: str = ""  # where that was set
     digests: frozenset[str] = frozenset()  # "algorithm:hex", of which a file must have one; empty: no bound
 
     def admits(self, version: Version) -> bool:
@@ -47,7 +48,8 @@ class Filter:
             if moment is None:
                 return "its index does not say when it was uploaded (exclude_newer)"
             if moment >= self.cutoff:
-                return f"uploaded {moment:%Y-%m-%d}, and exclude_newer is {self.cutoff:%Y-%m-%d %H:%M}"
+                by = f" (set by {self.cutoff_origin})" if self.cutoff_origin else ""
+                return f"uploaded {moment:%Y-%m-%d}, and exclude_newer is {self.cutoff:%Y-%m-%d %H:%M}{by}"
         if self.digests and self.digests.isdisjoint(f"{name}:{digest}" for name, digest in file.digests.items()):
             return "its hash is none of those you state"
         return ""
