@@ -237,6 +237,6 @@ def test_hashes_follow_markers_and_stand_behind_urls(
 
 def test_what_is_left_out_says_where_that_was_set(garden: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.remote-wheel]\nexclude-newer = '2020-01-01'\n")
-    assert f"exclude_newer is 2020-01-01 00:00 (set by {tmp_path / 'pyproject.toml'})" in resolving("soil")
+    assert f"exclude_newer is 2020-01-02 00:00 (set by {tmp_path / 'pyproject.toml'})" in resolving("soil")
     said = resolving("soil", options="exclude_newer='2019-01-01'")
-    assert "exclude_newer is 2019-01-01 00:00 (set by the call)" in said
+    assert "exclude_newer is 2019-01-02 00:00 (set by the call)" in said
