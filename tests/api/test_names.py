@@ -423,3 +423,15 @@ except Exception as error:
 """
     assert "with the other archives of the plan it unpacks to more than 60000 bytes" in python(code, "60000").stdout
     assert python(code, "100000").stdout == "2\n"
+
+
+def test_a_lock_leads_to_no_index_that_is_not_allowed(index: LoopbackIndex, remote_wheel: Python) -> None:
+    index.add("app", "1")
+    remote_wheel("lock", "app")
+    run = ("run", "--lock", "pylock.toml", "--no-index", "-c", "import app")
+    said = remote_wheel(*run, "--allowed-indexes", "x", expect=0)  # the program's own argument
+    assert said.stdout == ""
+    options = ("--allowed-indexes", "https://index.example/")
+    refused = remote_wheel("run", *options, "--refresh", *run[1:], expect=2).stderr
+    assert "allowed_indexes is set by the call" in refused
+    remote_wheel("run", "--allowed-indexes", index.url, "--refresh", *run[1:])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable
 from typing import Final
@@ -37,13 +38,27 @@ def archive(data: bytes) -> None:
 
 
 def tar(data: bytes) -> None:
-    """Whatever is accepted can be read whole."""
+    """What our reader accepts, tarfile reads alike: the same names, the same contents."""
     try:
         ours = TarArchive(data, subject="x", limits=LIMITS)
     except RemoteWheelError:
         return
-    for name, member in ours.members.items():
-        assert member.is_link or len(ours.read(name)) == member.size_bytes
+    with tarfile.open(fileobj=io.BytesIO(data)) as theirs:
+        members = {_name_of(member): member for member in theirs.getmembers()}
+        members.pop("./", None)
+        assert sorted(members) == sorted(ours.members)
+        for name, member in ours.members.items():
+            if member.is_link:
+                assert members[name].issym()
+            elif not name.endswith("/"):
+                contents = theirs.extractfile(members[name])
+                assert contents is not None
+                assert contents.read() == ours.read(name)
+
+
+def _name_of(member: tarfile.TarInfo) -> str:
+    name = f"{member.name}/" if member.isdir() else member.name
+    return name.removeprefix("./") or "./"
 
 
 def wheel(data: bytes) -> None:
@@ -99,8 +114,6 @@ def requirements(data: bytes) -> None:
 
 
 def _tar_seed() -> bytes:
-    import tarfile
-
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as made:
         entry = tarfile.TarInfo("x/__init__.py")
@@ -121,7 +134,13 @@ hashes = {{ sha256 = "{"0" * 64}" }}
 """
 # reader → what it should read; the fuzzers change these
 TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
-    "archive": (archive, (packed(good()), packed(good(Part(b"evil/x.py", b"x" * 500, method=8))))),
+    "archive": (
+        archive,
+        (
+            packed(good()),
+            packed(good(Part(b"evil/x.py", b"x" * 500, method=8), Part(b"evil/sub/"), Part(b"d/", b"", 8))),
+        ),
+    ),
     "tar": (tar, (_tar_seed(),)),
     "wheel": (wheel, (packed(good()),)),
     "record": (record, (good()[-1].data,)),

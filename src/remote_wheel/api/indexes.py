@@ -84,15 +84,19 @@ def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str])
 
 def _check_allowed(indexes: Indexes, settings: Settings) -> None:
     """Refuse an index that is none of those that the user allowed; a place of find_links is one, too."""
+    for url in (*(index.url for index in (*indexes.ordered, *indexes.bound.values())), *indexes.links):
+        check_index(url, settings)
+
+
+def check_index(url: str, settings: Settings) -> None:
+    """Raise RefusedByPolicy for an index, also one that a lock names, that is none of those that are allowed."""
     if not settings.allowed_indexes:
         return
     allowed = [f"{_as_url(place).rstrip('/')}/" for place in settings.allowed_indexes]
-    places = (*(index.url for index in (*indexes.ordered, *indexes.bound.values())), *indexes.links)
-    for url in places:
-        is_plain = not {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."} & {part.lower() for part in url.split("/")}
-        if not is_plain or not any(f"{url.rstrip('/')}/".startswith(each) for each in allowed):
-            where = settings.origins.get("allowed_indexes", "")
-            raise RefusedByPolicy(what=f"the index {redact(url)}", rule="allowed_indexes", where=where)
+    is_plain = not {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."} & {part.lower() for part in url.split("/")}
+    if not is_plain or not any(f"{url.rstrip('/')}/".startswith(each) for each in allowed):
+        where = settings.origins.get("allowed_indexes", "")
+        raise RefusedByPolicy(what=f"the index {redact(url)}", rule="allowed_indexes", where=where)
 
 
 def _index(url: str, client: Client, name: str = "", environ: Mapping[str, str] | None = None) -> Index:

@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Acquired, Archives, Locked
 from remote_wheel.api.catalog import IndexCatalog
+from remote_wheel.api.indexes import check_index
 from remote_wheel.api.inputs import Wishes
 from remote_wheel.errors import (
     InvalidMetadata,
@@ -153,6 +154,8 @@ class Planner:
         Raises NoCompatibleWheel where it was made for another machine.
         """
         for pin in plan.pins:
+            if pin.index:
+                check_index(pin.index, self._settings)
             if pin.filename.endswith(".whl"):
                 self._check_tags(pin.filename, parse_filename(pin.filename)[2])
         self.subjects += [pin.key for pin in plan.roots]

@@ -18,6 +18,8 @@ from remote_wheel.verify.names import find_collisions, name_fault
 
 _BLOCK: Final = 512
 _STEP_BYTES: Final = 1024 * 1024
+_NUMBERS: Final = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))  # mode, owner, time, device
+_BINARY: Final = (0x80, 0xFF)  # GNU's way to write what octal digits have no room for
 _FILE, _HARD_LINK, _LINK, _FOLDER = b"0", b"1", b"2", b"5"
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
 # Keys that change what a header says; all others (mtime, comment, vendors' own) don't concern us.
@@ -88,7 +90,7 @@ class TarArchive:
         raise UnsafeArchive(subject=self._subject, member=member, rule=rule)
 
     def _read_members(self) -> Iterator[TarMember]:
-        at, overrides = 0, dict[str, str]()
+        at, overrides, is_pending = 0, dict[str, str](), False
         while True:
             block = bytes(self._data[at : at + _BLOCK])
             if len(block) < _BLOCK:
@@ -102,14 +104,15 @@ class TarArchive:
                 self._refuse(self._text(block[:100]), "it ends inside this member")
             if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
                 overrides |= self._read_extension(kind, bytes(self._data[data_at : data_at + size]))
+                is_pending = is_pending or kind != _PAX_GLOBAL
                 continue
             member = self._member(block, kind, size, data_at, overrides)
             if "size" in overrides:  # the header's own can't hold it (8 GiB and up)
                 self._refuse(member.name, f"it is larger than {self._limits.member_bytes} bytes")
-            overrides = {}
+            overrides, is_pending = {}, False
             if member.name != "./":  # GNU tar's entry of the folder it was called in
                 yield member
-        if overrides:
+        if is_pending:
             self._refuse("", "its last extended header belongs to no member")
         if len(self._data) - at < 2 * _BLOCK or any(self._data[at:]):
             self._refuse("", "there are bytes behind its end")
@@ -118,6 +121,9 @@ class TarArchive:
         stated = self._number(block[148:156], "checksum")
         if stated != sum(block[:148]) + 8 * ord(" ") + sum(block[156:]):
             self._refuse("", "a header does not have the checksum stated; it is no tar, or it is damaged")
+        for start, end in _NUMBERS:  # a reader may take a header with a wrong one for the end of the archive
+            if block[start] not in _BINARY:
+                self._number(block[start:end], "number")
         kind = block[156:157]
         return _FILE if kind == b"\0" else kind
 
