@@ -1,12 +1,15 @@
 """sftp:// and ssh:// against OpenSSH's server: whom it trusts, how it logs in, what it reads."""
 
+import contextlib
 import os
 import pty
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.wheels import make_wheel, make_zip
+from remote_wheel.errors import FetchTimeout
+from remote_wheel.fetch.client import Client
+from remote_wheel.settings import Limits
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
 from tests.servers.password import PASSWORD, serve_password
@@ -352,3 +358,41 @@ def test_without_paramiko_the_extra_is_named(mounting: Mounting, tmp_path: Path)
     )
     said = mounting.error("sftp://host/x.py", PYTHONPATH=str(tmp_path))
     assert "sftp:// needs paramiko: pip install 'remote-wheel[ssh]'" in said
+
+
+def test_a_server_that_drips_is_left_in_time(ssh: SshServer) -> None:
+    """Its library reads until a piece is whole, and each packet is in time."""
+    place = ssh.put("large.bin", os.urandom(400_000))
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source: socket.socket, target: socket.socket, most_at_once: int) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(4096 if passed < most_at_once else 1):
+                target.sendall(data)
+                passed += len(data)
+                time.sleep(0.05 if passed >= most_at_once else 0)
+
+    def proxy() -> None:
+        with contextlib.suppress(OSError):
+            client, _ = listener.accept()
+            server = socket.create_connection(("127.0.0.1", ssh.port))
+            back = threading.Thread(target=pass_on, args=(server, client, 12_000), daemon=True)
+            back.start()
+            pass_on(client, server, 1 << 30)
+            server.close()
+            back.join(5)
+            client.close()
+
+    thread = threading.Thread(target=proxy, daemon=True)
+    thread.start()
+    started_s = time.monotonic()
+    limits = Limits(total_timeout_s=2.0, read_timeout_s=5.0, retries=0)
+    url = f"sftp://127.0.0.1:{listener.getsockname()[1]}{place}"
+    client = Client(limits)
+    clean = client.learn(url, ssh.fingerprint)
+    with pytest.raises(FetchTimeout, match="not done after 2 s"):
+        client.fetch(clean, max_bytes=1_000_000)
+    assert time.monotonic() - started_s < 10
+    listener.close()
+    thread.join(5)
