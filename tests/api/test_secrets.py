@@ -3,14 +3,20 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from fixtures.wheels import make_wheel
 from tests.conftest import COMMAND, Python
 from tests.loopback import LoopbackIndex, serve
 from tests.servers.faults import Fault, serve_faults
+from tests.servers.forge import Forge
+from tests.servers.password import PASSWORD, serve_password
+from tests.servers.s3 import Bucket
 
 CANARY = "C4NARY"
 # Every process logs all there is, and tells with which arguments it was started.
@@ -160,3 +166,93 @@ def test_no_retry_and_no_redirect_tells_a_secret(shop: LoopbackIndex, python: Py
         )
     assert "Retrying" in done.stderr
     check_nowhere(tmp_path / "cache", done.stdout + done.stderr + again.stdout + again.stderr)
+
+
+@pytest.fixture
+def loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Loud processes; returns the folder that they work in."""
+    place = tmp_path / "loud"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(LOUD)
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    monkeypatch.setenv("ARGUMENTS", str(tmp_path / "arguments"))
+    return tmp_path
+
+
+def check_silent(folder: Path, secrets: list[str], logger: str, *arguments: str) -> None:
+    """Run commands that succeed, and see that *logger* was loud and no secret was told or kept."""
+    for verb in (["prefetch"], ["inspect"], ["lock", "-o", "-"], ["run", "-c", "1", "--with"]):
+        words = [*verb, *arguments] if verb[0] != "run" else ["run", "--with", *arguments, "-c", "1"]
+        command = [sys.executable, COMMAND, *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0, printed
+        for secret in secrets:
+            assert secret not in printed, next(line for line in printed.splitlines() if secret in line)
+        if verb[0] == "prefetch":
+            assert logger in printed, "the logs were not loud: the test proves little"
+    kept = [path for path in (folder / "cache").rglob("*") if path.is_file()]
+    assert kept
+    for path in (*kept, folder / "arguments"):
+        data = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in data], path
+
+
+def test_a_bucket_tells_no_key(loud: Path, bucket: Bucket) -> None:
+    name, data = make_wheel("app", "1")
+    bucket.client.put_object(Bucket=bucket.name, Key=f"silent/{name}", Body=data)
+    check_silent(loud, [bucket.environ["AWS_SECRET_ACCESS_KEY"]], "botocore", f"s3://{bucket.name}/silent/{name}")
+
+
+def test_ssh_tells_no_password(loud: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, data = make_wheel("app", "1")
+    with serve_password({f"/{name}": data}) as server:
+        (loud / "home" / ".ssh").mkdir(mode=0o700)
+        (loud / "home" / ".ssh" / "known_hosts").write_text(server.known_hosts_line)
+        monkeypatch.setenv("REMOTE_WHEEL_SSH_PASSWORD", PASSWORD)
+        monkeypatch.setenv("REMOTE_WHEEL_SSH_PASSWORD_HOST", "127.0.0.1")
+        check_silent(loud, [PASSWORD], "paramiko", f"sftp://me@127.0.0.1:{server.port}/{name}")
+
+
+def test_a_forge_tells_no_token(loud: Path, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = "[build-system]\nrequires = []\nbuild-backend = 'flit_core.buildapi'\n"
+    project = f"[project]\nname = 'garden'\nversion = '1'\n{build}"
+    forge.commit("green/garden", {"garden.py": '"""It."""\nV = 1\n', "pyproject.toml": project}, tag="v1")
+    forge.token = "ghp_very-secret"
+    monkeypatch.setenv("GITHUB_TOKEN", forge.token)
+    check_silent(loud, [forge.token, "one-time-secret"], "urllib3", "github:green/garden@v1")
+
+
+def test_a_proxy_tells_no_password(loud: Path, index: LoopbackIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add("app", "1")
+    came: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            came.append(self.headers.get("Proxy-Authorization", ""))
+            path = "/" + self.path.split("/", 3)[3]
+            found = index.find(path, self.headers.get("Accept", ""))
+            body, kind = found or (b"", "text/plain")
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("http_proxy", f"http://me:{CANARY}P@127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("REMOTE_WHEEL_INDEX_URL", "http://index.example/simple/")
+        monkeypatch.setenv("REMOTE_WHEEL_ALLOW_INSECURE", "index.example 127.0.0.1")
+        try:
+            check_silent(loud, [f"{CANARY}P"], "urllib3", "app")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert came
+    assert all(each.startswith("Basic ") for each in came)

@@ -1,16 +1,19 @@
 """The one door out: schemes, credentials, redirects, limits."""
 
+import ssl
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from remote_wheel.errors import (
     AccessDenied,
     FetchTimeout,
     InsecureTransport,
+    NetworkError,
     NotCached,
     NotFound,
     ServerError,
@@ -188,3 +191,45 @@ def test_a_bucket_that_drips_is_left_in_time(monkeypatch: pytest.MonkeyPatch) ->
         thread.join()
         server.server_close()
     assert time.monotonic() - started_s < 8
+
+
+def test_tls_is_verified_and_not_left(index: LoopbackIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.extra["/x"] = b"plain"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302 if self.path == "/away" else 200)
+            self.send_header("Location", f"{index.root}x")
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"secure")
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    authority, own = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(own))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        root = f"https://127.0.0.1:{server.server_port}"
+        with pytest.raises(NetworkError, match="certificate"):
+            Client(Limits(retries=0)).fetch(f"{root}/x", max_bytes=9)
+        monkeypatch.setenv("SSL_CERT_FILE", str(own))
+        known = Client(Limits(retries=0))
+        assert known.fetch(f"{root}/x", max_bytes=9).body == b"secure"
+        with pytest.raises(NetworkError, match=r"certificate|doesn't match|not valid"):
+            known.fetch(f"https://localhost:{server.server_port}/x", max_bytes=9)
+        with pytest.raises(InsecureTransport, match="redirects from https to plain http"):
+            known.fetch(f"{root}/away", max_bytes=9)
+        index.redirects["/up"] = f"{root}/x"
+        assert known.fetch(f"{index.root}up", max_bytes=9).body == b"secure"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert index.requests == [("/up", 302)]
