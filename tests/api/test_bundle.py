@@ -165,7 +165,7 @@ def test_a_lock_beside_the_script_only_when_asked(garden: LoopbackIndex, remote_
     (tmp_path / "s").mkdir()
     script = tmp_path / "s" / "app.py"
     script.write_text("import soil; print(soil.__file__.rpartition('/')[2], soil.V)\n")
-    assert "there is no s/app.py.lock" in remote_wheel("run", "--locked", "s/app.py", expect=2).stderr
+    assert "there is no s/pylock.app.toml" in remote_wheel("run", "--locked", "s/app.py", expect=2).stderr
     remote_wheel("lock", "garden", "-o", "s/pylock.toml")
     garden.add("soil", "3.0", {"soil.py": "V = 3\n"})
     remote_wheel("lock", "soil", "-o", "s/other.lock", REMOTE_WHEEL_REFRESH="1")

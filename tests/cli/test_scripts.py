@@ -266,3 +266,18 @@ if __name__ == "__main__":
         print(pool.map(double, [1, 2]), os.path.isfile(__file__))
 """
     assert remote_wheel("run", f"{shop.root}mp.py").stdout == "[2, 4] True\n"
+
+
+def test_a_program_of_what_is_installed_comes_from_its_wheel(
+    index: LoopbackIndex, remote_wheel: Python, tmp_path: Path
+) -> None:
+    files = {"tool.py": "", "tool-1.0.data/scripts/tool": "#!/bin/sh\necho from the wheel $1\n"}
+    index.add("tool", "1.0", files, executable=["tool-1.0.data/scripts/tool"])
+    info = tmp_path / "site" / "tool-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n")
+    site = str(tmp_path / "site")
+    for _ in range(2):
+        assert remote_wheel("run", "--exe", "tool", "--", "x", PYTHONPATH=site).stdout == "from the wheel x\n"
+    said = remote_wheel("run", "--with", "tool", "--exe", "nothing", expect=2, PYTHONPATH=site).stderr
+    assert "no mounted distribution has a script called 'nothing'; they have tool" in said

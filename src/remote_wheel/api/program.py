@@ -77,7 +77,12 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
         mounts += record["mounts"]
     if request.kind == "exe" and request.target not in scripts:
         request.program = _program_of(mounts, request)
-    if request.kind == "exe" and request.target not in scripts and not request.program:
+    is_missing = request.kind == "exe" and request.target not in scripts and not request.program
+    if is_missing and request.requirements and "prefer_installed" not in request.options:
+        # What is installed has its programs in its own bin: another one, as it is in its wheel, has them all.
+        request.options = {**request.options, "prefer_installed": False}
+        return mount_for_run(request, tell)
+    if is_missing:
         from remote_wheel.errors import UnknownScript
 
         programs = [name for entry in mounts for name in programs_of(entry)]
