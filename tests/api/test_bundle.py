@@ -172,7 +172,7 @@ def test_a_lock_beside_the_script_only_when_asked(garden: LoopbackIndex, remote_
     assert remote_wheel("run", "--with", "soil", "s/app.py", REMOTE_WHEEL_REFRESH="1").stdout == "soil.py 3\n"
     assert remote_wheel("run", "--locked", "s/app.py").stdout == "soil.py 2\n"
     assert remote_wheel("run", "--frozen", "s/app.py").stdout == "soil.py 2\n"
-    (tmp_path / "s" / "other.lock").rename(tmp_path / "s" / "app.py.lock")
+    (tmp_path / "s" / "other.lock").rename(tmp_path / "s" / "pylock.app.toml")
     assert remote_wheel("run", "--frozen", "s/app.py").stdout == "soil.py 3\n"
 
 

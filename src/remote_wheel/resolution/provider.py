@@ -23,6 +23,7 @@ from remote_wheel.spec.source import redact
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
 _MOST_AHEAD: Final = 64  # as many older ones are asked for at once
 _EXTRA_ALONE: Final = re.compile(r'(?:(?!.* or ).* and )?extra == "([\w.-]+)"')  # false for every other extra
+_LETTER: Final = re.compile("[a-z]", re.IGNORECASE)
 _UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
 
 
@@ -100,7 +101,7 @@ class Provider(BaseProvider[Node, Release]):
         self._is_out_of_time = is_out_of_time
         self._prunes = prunes
         self.loosened = loosened  # projects whose pre-releases every requirement admits, behind the final releases
-        self.named_pre: set[NormalizedName] = set()  # those that a release's requirement names a pre-release of
+        self.named_pre: set[NormalizedName] = set()  # those that some requirement names a pre-release of
         self._catalog, self.target, self._policy = catalog, target, policy
         self.listings: dict[NormalizedName, Listing] = {}
         self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
@@ -257,15 +258,18 @@ class Provider(BaseProvider[Node, Release]):
     def _mask(self, project: NormalizedName, specifier: SpecifierSet) -> int:
         key = (project, str(specifier))
         if key not in self._admitted:
-            self._admitted[key] = self._admit(project, specifier)
+            self._admitted[key] = self._admit(project, specifier, key[1])
         return self._admitted[key]
 
-    def _admit(self, project: NormalizedName, specifier: SpecifierSet) -> int:
+    def _admit(self, project: NormalizedName, specifier: SpecifierSet, text: str) -> int:
         masks = self._masks[project]
         fitting = masks.fitting(specifier)
         if not _is_pin(specifier):  # PEP 592: a yanked release is used only where it is pinned exactly
             fitting &= ~(masks.yanked & ~masks.opened)
-        if self._pre_of(project) or specifier.prereleases or project in self.loosened:
+        if self._pre_of(project) or project in self.loosened:
+            return fitting
+        if _LETTER.search(text) and specifier.prereleases:  # which parses every version of it
+            self.named_pre.add(project)
             return fitting
         # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
         return fitting & ~masks.pre or fitting
@@ -288,7 +292,6 @@ class Provider(BaseProvider[Node, Release]):
             return self._refuse(package, release, f"depends on {direct.name} by URL, {why}")
         unknown = [requirement for requirement in requirements if id(requirement) not in self._known]
         self._load(project_of(requirement) for requirement in unknown)
-        self.named_pre |= {project_of(requirement) for requirement in unknown if requirement.specifier.prereleases}
         self._known |= {id(each): _Known(each, shown(each), tuple(self._clauses(each))) for each in unknown}
         result: dict[Node, ReleaseSet] = {}
         if package.extra is not None:
