@@ -1,5 +1,6 @@
 """From a project to its listing: the pages of the indexes that count, fresh enough, sorted once and kept."""
 
+import hashlib
 import marshal
 import os
 import threading
@@ -75,7 +76,7 @@ class Pages:
         self._links = tuple(map(redact, indexes.links))
         self._linked: dict[NormalizedName, list[Page]] | None = None
         self._lock, self._link_lock = threading.Lock(), threading.Lock()
-        self._target_key = f"{FORMAT} {target.key}"
+        self._target_key = hashlib.sha256(f"{FORMAT} {target.key}".encode()).hexdigest()  # it is hashed for each page
         self.fresh_until_s = float("inf")
         self.watched: list[str] = []
 

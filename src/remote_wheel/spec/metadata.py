@@ -1,6 +1,7 @@
 """Core metadata of a distribution: the fields that planning and mounting need, strictly read."""
 
 import marshal
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from remote_wheel.spec.version import check_versions, parse_version
 
 METADATA_FORMAT: Final = 2  # to be raised with any change of what dump_metadata writes, or of what is read
 
+_PLAIN: Final = re.compile(r"([\w.-]+)((?:[<>=!~]=?[\w.*+]+,?)+)", re.ASCII)  # as Dependency.of writes most of them
 _SHOWN: Final = 80  # characters of a requirement that a message has
 
 
@@ -46,7 +48,12 @@ class Dependency(NamedTuple):
 
 @lru_cache(maxsize=16384)
 def _requirement(text: str) -> Requirement:
-    return Requirement(text)
+    found = _PLAIN.fullmatch(text)
+    if not found:
+        return Requirement(text)
+    requirement = Requirement(found[1])  # a name is read in a third of the time
+    requirement.specifier = SpecifierSet(found[2])
+    return requirement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
