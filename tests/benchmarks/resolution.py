@@ -35,7 +35,7 @@ print(time.perf_counter() - started)
 """
 AGAIN = "remote_wheel again"  # the same requirements once more, nothing changed
 WITH_PIP = ("flask", "fastapi", "science")
-ROUNDS = 5
+ROUNDS = 11
 
 
 @dataclass
