@@ -86,6 +86,8 @@ def commands(index: LoopbackIndex) -> list[tuple[int, list[str]]]:
         (0, ["unpack", "app", "site"]),
         (2, ["unpack", "gone", "other-site"]),
         (0, ["demo"]),
+        (0, ["run", "--sandbox", "--with", signed, "-c", "import app"]),
+        (0, ["cache", "dir"]),
         (0, ["cache", "list"]),
         (0, ["cache", "verify"]),
         (0, ["cache", "size", "--json"]),
