@@ -76,18 +76,28 @@ def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
         scripts |= record["scripts"]
         mounts += record["mounts"]
     if request.kind == "exe" and request.target not in scripts:
-        request.program = _program_of(mounts, request)
-    is_missing = request.kind == "exe" and request.target not in scripts and not request.program
-    if is_missing and request.requirements and "prefer_installed" not in request.options:
+        return _with_program(request, scripts, mounts, tell)
+    return scripts
+
+
+def _with_program(
+    request: RunRequest,
+    scripts: "dict[str, str]",
+    mounts: "Sequence[dict[str, Any]]",
+    tell: "Callable[[Sequence[str]], None]",
+) -> "dict[str, str]":
+    """Find the program that is asked for among those that are no console scripts. Raises UnknownScript."""
+    request.program = _program_of(mounts, request)
+    if request.program:
+        return scripts
+    if request.requirements and "prefer_installed" not in request.options:
         # What is installed has its programs in its own bin: another one, as it is in its wheel, has them all.
         request.options = {**request.options, "prefer_installed": False}
         return mount_for_run(request, tell)
-    if is_missing:
-        from remote_wheel.errors import UnknownScript
+    from remote_wheel.errors import UnknownScript
 
-        programs = [name for entry in mounts for name in programs_of(entry)]
-        raise UnknownScript(name=request.target, available=tuple(sorted((*scripts, *programs))))
-    return scripts
+    programs = [name for entry in mounts for name in programs_of(entry)]
+    raise UnknownScript(name=request.target, available=tuple(sorted((*scripts, *programs))))
 
 
 def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> None:
