@@ -196,10 +196,9 @@ class _Run:
 
     def _likely(self, release: Release) -> None:
         """Fetch the wheel of a project's first candidate while the planning goes on: it is hardly ever another one."""
-        file = release.file
-        if not self._request.key or file is None or not file.filename.endswith(".whl"):
+        if not self._request.key or (file := release.file) is None or not file.filename.endswith(".whl"):
             return
-        if (file.size_bytes or _EARLY_BYTES) >= _EARLY_BYTES:
+        if self._planner.lacks_hash(release.project) or (file.size_bytes or _EARLY_BYTES) >= _EARLY_BYTES:
             return
         pin = Pin(
             name=release.project,
@@ -227,7 +226,7 @@ class _Run:
         # What is damaged is made again by the helper: this one makes only what is missing.
         request = replace(self._request, rebuild=False)
         recorder = self._make_recorder(request, self._make_planner(archives), lambda pin: self._get(archives, pin))
-        names = [split_extras(text)[0] for text in self._inputs.requirements]
+        names = (split_extras(text)[0] for text in self._inputs.requirements)
         subjects = [parse_requirement(text).name for text in names if not is_source(text)]
         Worker(recorder, self._request.hints, map(canonicalize_name, subjects)).run(
             inbox, lambda fresh_until_s: self._finish(recorder, fresh_until_s)

@@ -106,6 +106,11 @@ class Planner:
         self.subjects = [key for key in self.subjects if any(pin.key == key for pin in plan.pins)]
         return plan
 
+    def lacks_hash(self, project: NormalizedName) -> bool:
+        """Return whether releases of a project will be refused: hashes are needed, and none is stated for it."""
+        needed = self._settings.require_hashes or self._wishes.needs_hashes
+        return needed and project not in self._wishes.hashes
+
     def _check_hashes(self, plan: Plan) -> None:
         """Refuse pins without a hash of their own where the requirements files state hashes, as pip does."""
         unstated = [pin for pin in plan.pins if pin.name not in self._wishes.hashes and pin.key not in self._held]
