@@ -55,7 +55,7 @@ def test_the_installed_version_stands_for_the_indexs() -> None:
     found = listing(
         "thing-1-py3-none-any.whl", "thing-2-py3-none-any.whl", "thing-3-py3-none-any.whl", installed=installed
     )
-    assert [(str(r.version), r.installed_at) for r in found.releases] == [
+    assert [(str(r.version), r.row.installed_at) for r in found.releases] == [
         ("1", ""),
         ("2", "/site/thing-2.dist-info"),
         ("3", ""),

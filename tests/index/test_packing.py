@@ -6,7 +6,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from remote_wheel.index.candidates import make_listing
-from remote_wheel.index.listing import Listing
+from remote_wheel.index.listing import Listing, Releases
 from remote_wheel.index.packing import pack_listing, unpack_listing
 from remote_wheel.index.page import IndexFile, Page
 from tests.resolution.fakes import TARGET
@@ -33,7 +33,7 @@ STATUS = st.sampled_from(("active", "archived", "quarantined"))
 
 
 def facts_of(listing: Listing) -> object:
-    releases = [(r.project, r.version, r.bit, r.file, r.index, r.yanked, r.installed_at) for r in listing.releases]
+    releases = [(r.project, r.version, r.bit, r.row, r.yanked) for r in listing.releases]
     left_out = [(version, reason, listing.left_out.files_of(version)) for version, reason in listing.left_out.items()]
     bits = listing.releases.pre, listing.releases.yanked, listing.releases.installed
     return releases, left_out, bits, listing.unusable_files, listing.notes, listing.searched
@@ -50,7 +50,12 @@ def test_a_listing_comes_back_as_it_was(files: list[IndexFile], status: str) -> 
 
 @given(st.lists(FILE, max_size=12))
 def test_the_bits_are_what_the_releases_are(files: list[IndexFile]) -> None:
-    found = make_listing(THING, [Page(project=THING, url=INDEX, files=tuple(files))], TARGET).releases
+    made = make_listing(THING, [Page(project=THING, url=INDEX, files=tuple(files))], TARGET)
+    check_bits(made.releases)
+    check_bits(unpack_listing(pack_listing(made), THING, INDEX, (INDEX,)).releases)
+
+
+def check_bits(found: Releases) -> None:
     assert [found.pre >> r.bit & 1 for r in found] == [int(r.version.is_prerelease) for r in found]
     assert [found.yanked >> r.bit & 1 for r in found] == [int(r.yanked is not None) for r in found]
     versions = [release.version for release in found]

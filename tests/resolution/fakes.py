@@ -11,7 +11,8 @@ from remote_wheel.index.candidates import Filter, make_listing
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.page import IndexFile, Page
 from remote_wheel.index.target import Target
-from remote_wheel.spec.metadata import CoreMetadata, Dependency
+from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.metadata import CoreMetadata
 
 TARGET = Target(
     python=Version("3.12.1"),
@@ -63,7 +64,7 @@ class MemoryCatalog:
         return CoreMetadata(
             name=release.project,
             version=release.version,
-            requires=tuple(Dependency.of(each) for each in requires),
+            requires=tuple(Dependency.parse(each) for each in requires),
             extras=self._extras,
         )
 

@@ -36,7 +36,7 @@ def test_bisection_is_right(versions: list[str], text: str) -> None:
     releases, specifiers = releases_of(versions), SpecifierSet(text)
     masks = Masks(releases, preferred="", prefers_installed=False)
     expected = [release.bit for release in releases if specifiers.contains(release.version, prereleases=True)]
-    mask = masks.fitting(specifiers)
+    mask = masks.fitting(map(str, specifiers))
     assert [bit for bit in range(len(releases)) if mask >> bit & 1] == expected
 
 

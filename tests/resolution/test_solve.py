@@ -20,6 +20,7 @@ from remote_wheel.index.listing import Listing, Omissions
 from remote_wheel.resolution.plan import Plan, plan_from_json, plan_to_json
 from remote_wheel.resolution.provider import Policy, Provider
 from remote_wheel.resolution.solve import solve, solve_once
+from remote_wheel.spec.dependency import Dependency
 from tests.resolution.fakes import TARGET, Graph, MemoryCatalog
 
 PLAIN = Policy()
@@ -415,7 +416,7 @@ def check_against_brute_force(seed: int) -> None:
     for prunes in (True, False):
         provider = Provider(MemoryCatalog(graph, extras=("x",)), TARGET, PLAIN, prunes=prunes)
         try:
-            plan = solve_once([Requirement(text) for text in roots], provider, 200_000)
+            plan = solve_once([Dependency.parse(text) for text in roots], provider, 200_000)
         except (Unsatisfiable, NoMatchingVersion):
             assert possible == [], (graph, roots, prunes)
         else:

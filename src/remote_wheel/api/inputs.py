@@ -12,11 +12,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidRequirement, UsageError
-from remote_wheel.index.candidates import Filter
+from remote_wheel.index.candidates import NOTHING_LEFT_OUT, Filter
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.provider import Policy
 from remote_wheel.settings import Settings
 from remote_wheel.spec.cutoff import Cutoffs, parse_cutoffs
+from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
 from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
 from remote_wheel.spec.source import is_source
@@ -39,12 +40,12 @@ class Wishes:
 
     def filter_of(self, project: NormalizedName) -> Filter:
         """Return what is left out of *project*'s listing."""
-        return Filter(
-            constraint=self.policy.constraints.get(project),
-            cutoff=self.cutoffs.of(project),
-            cutoff_origin=self.cutoff_origin if self.cutoffs.of(project) else "",
-            digests=self.hashes.get(project, frozenset()),
-        )
+        constraint, cutoff = self.policy.constraints.get(project), self.cutoffs.of(project)
+        digests = self.hashes.get(project, frozenset())
+        if constraint is None and cutoff is None and not digests:
+            return NOTHING_LEFT_OUT
+        origin = self.cutoff_origin if cutoff else ""
+        return Filter(constraint=constraint, cutoff=cutoff, cutoff_origin=origin, digests=digests)
 
 
 class Inputs:
@@ -76,13 +77,14 @@ class Inputs:
             if requirement.url:
                 places[project_of(requirement)] = requirement
                 continue
-            known = constraints.get(project_of(requirement), SpecifierSet())
-            constraints[project_of(requirement)] = known & requirement.specifier
-        overrides: dict[NormalizedName, tuple[Requirement, ...]] = {}
+            bound = constraints.get(project_of(requirement), SpecifierSet())
+            constraints[project_of(requirement)] = bound & requirement.specifier
+        overrides: dict[NormalizedName, tuple[Dependency, ...]] = {}
         for requirement in self._expanded(settings.overrides, "override"):
-            overrides[project_of(requirement)] = (*overrides.get(project_of(requirement), ()), requirement)
-            if requirement.url and applies(requirement, target.environment):
-                places[project_of(requirement)] = requirement
+            known = overrides.setdefault(project_of(requirement), ())
+            if applies(requirement, target.environment):
+                overrides[project_of(requirement)] = (*known, Dependency.of(requirement))
+                places |= {project_of(requirement): requirement} if requirement.url else {}
         pre = settings.pre if isinstance(settings.pre, bool) else frozenset(map(canonicalize_name, settings.pre))
         return Wishes(
             policy=Policy(

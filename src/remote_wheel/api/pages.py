@@ -118,8 +118,11 @@ class Pages:
 
     def _direct_listing(self, project: NormalizedName) -> Listing | None:
         """Return the listing of a project that the user names by URL or path, None of another; constraints count."""
-        listing, left_out_by = self._direct(project), self._filters(project)
-        if listing is None or all(left_out_by.admits(release.version) for release in listing.releases):
+        listing = self._direct(project)
+        if listing is None:
+            return None
+        left_out_by = self._filters(project)
+        if all(left_out_by.admits(release.version) for release in listing.releases):
             return listing
         reason = f"your constraint is {left_out_by.constraint}"
         left_out = [(str(r.version), reason, (r.file.filename if r.file else "",)) for r in listing.releases]
@@ -127,7 +130,7 @@ class Pages:
 
     def _is_plain(self, left_out_by: Filter) -> bool:
         """Whether a listing is what its page and the target make of it, and nothing that the user said."""
-        return self._settings.index_strategy == "first-index" and left_out_by == NOTHING_LEFT_OUT
+        return self._settings.index_strategy == "first-index" and left_out_by is NOTHING_LEFT_OUT
 
     def _find_installed(self, project: NormalizedName) -> Installed | None:
         if not self._settings.prefer_installed:

@@ -11,10 +11,20 @@ from packaging.version import Version
 
 from remote_wheel.index.page import IndexFile
 from remote_wheel.spec.metadata import CoreMetadata
-from remote_wheel.spec.version import parse_version
+from remote_wheel.spec.version import parse_version, sort_key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Row(NamedTuple):
+    """What there is of a release. `version` is as PEP 440 normalises it."""
+
+    version: str
+    file: IndexFile | None = None
+    origin: str = ""  # the index it is from, as it may be shown
+    installed_at: str = ""
+    metadata: CoreMetadata | None = None  # known beforehand: a direct URL's, an installed distribution's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Release:
     """One usable version of a project: from an index, a URL the user gave, or the installed environment.
 
@@ -24,50 +34,47 @@ class Release:
     project: NormalizedName
     version: Version
     bit: int
-    file: IndexFile | None = None
-    index: str = ""  # the one it is from, as it may be shown
-    installed_at: str = ""
-    metadata: CoreMetadata | None = None  # known beforehand: a direct URL's, an installed distribution's
+    row: Row
+
+    @property
+    def file(self) -> IndexFile | None:
+        """The wheel on an index or at a URL; None where it is installed."""
+        return self.row.file
+
+    @property
+    def metadata(self) -> CoreMetadata | None:
+        """What is known of it beforehand."""
+        return self.row.metadata
 
     @property
     def yanked(self) -> str | None:
         """Why it is yanked (PEP 592), which may be empty; None where it is not."""
-        return self.file.yanked if self.file else None
+        return self.row.file.yanked if self.row.file else None
 
     def __str__(self) -> str:
-        return f"{self.project} {self.version}"
-
-
-class Row(NamedTuple):
-    """What a release will be made of. `version` is as PEP 440 normalises it."""
-
-    version: str
-    file: IndexFile | None
-    origin: str = ""
-    installed_at: str = ""
-    metadata: CoreMetadata | None = None
+        return f"{self.project} {self.row.version}"
 
 
 class Releases(Sequence[Release]):
     """A project's releases, oldest first. Bits: `pre` are pre-releases, `installed` counts as neither that nor yanked.
 
-    A project may have thousands, of which a resolution looks at a dozen: each is made when it is asked for.
+    A project may have thousands, of which a resolution looks at a dozen: each is made when it is asked for. *keys* are
+    the versions' sort keys, where they are known.
     """
 
-    __slots__ = ("_made", "_project", "installed", "pre", "rows", "versions", "yanked")
+    __slots__ = ("_keys", "_made", "_project", "installed", "pre", "rows", "yanked")
 
     def __init__(
         self,
         project: NormalizedName,
         rows: Sequence[Row],
-        versions: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
         *,
         pre: int = 0,
         yanked: int = 0,
         installed: int = 0,
     ) -> None:
-        self._project, self.rows = project, rows
-        self.versions = [row.version for row in rows] if versions is None else versions
+        self._project, self.rows, self._keys = project, rows, keys
         self.pre, self.yanked, self.installed = pre, yanked, installed
         self._made: list[Release | None] = [None] * len(rows)
 
@@ -83,26 +90,22 @@ class Releases(Sequence[Release]):
             return [self[each] for each in range(*place.indices(len(self.rows)))]
         made = self._made[place]
         if made is None:
-            version, file, origin, installed_at, metadata = self.rows[place]
-            made = self._made[place] = Release(
-                project=self._project,
-                version=parse_version(version),
-                bit=place if place >= 0 else place + len(self.rows),
-                file=file,
-                index=origin,
-                installed_at=installed_at,
-                metadata=metadata,
-            )
+            row, bit = self.rows[place], place if place >= 0 else place + len(self.rows)
+            made = self._made[place] = Release(self._project, parse_version(row.version), bit, row)
         return made
 
     def version_at(self, place: int) -> Version:
         """Return the version of a release that need not be made for that."""
-        return parse_version(self.versions[place])
+        return parse_version(self.rows[place].version)
 
     def place_of(self, version: Version) -> tuple[int, bool]:
         """Return where *version* is or would be, and whether it is there."""
-        place = bisect_left(range(len(self.rows)), version, key=self.version_at)
-        return place, place < len(self.rows) and self.version_at(place) == version
+        if self._keys is None:
+            place = bisect_left(range(len(self.rows)), version, key=self.version_at)
+            return place, place < len(self.rows) and self.version_at(place) == version
+        key = sort_key(version)
+        place = bisect_left(self._keys, key)
+        return place, place < len(self.rows) and self._keys[place] == key
 
     def with_installed(self, row: Row) -> "Releases":
         """Return the releases with an installed one in its place; the index's of the same version goes."""
@@ -124,16 +127,21 @@ class Omission(NamedTuple):
 class Omissions(Mapping[Version, str]):
     """Version → why it was left out. *rows* is called at the first look, which most resolutions never take.
 
-    A row is (version, reason, files), oldest first.
+    A row is (version, reason, files), oldest first; *newest* is the last one's version, where that is known.
     """
 
     def __init__(
-        self, rows: Callable[[], Sequence[tuple[str, str, Sequence[str]]]], without: Version | None = None
+        self,
+        rows: Callable[[], Sequence[tuple[str, str, Sequence[str]]]],
+        without: Version | None = None,
+        newest: str | None = None,
     ) -> None:
-        self.rows, self._without = rows, without
+        self.rows, self._without, self._newest = rows, without, newest
 
     def newer_than(self, version: Version) -> Iterator[tuple[Version, str]]:
         """Yield (version, reason) of what is newer than *version*, newest first, without reading the others."""
+        if self._newest is not None and not (self._newest and parse_version(self._newest) > version):
+            return
         for text, reason, _files in reversed(self.rows()):
             omitted = parse_version(text)
             if omitted <= version:
@@ -163,7 +171,7 @@ class Omissions(Mapping[Version, str]):
 
     def excluding(self, version: Version) -> "Omissions":
         """Return the same without *version*, which is there after all."""
-        return Omissions(self.rows, version)
+        return Omissions(self.rows, version, self._newest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -17,17 +17,19 @@ from remote_wheel.spec.source import join_url, redact_text
 _Kind = TypeVar("_Kind")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFile:
+_NO_DIGESTS: Final[Mapping[str, str]] = {}
+
+
+class IndexFile(NamedTuple):
     """One file of a project as its index lists it. `url` is absolute and without fragment."""
 
     filename: str
     url: str
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = _NO_DIGESTS
     requires_python: str = ""
     yanked: str | None = None  # None: not yanked; else the reason, which may be empty (PEP 592)
     has_metadata: bool = False  # PEP 658/714: METADATA can be fetched at url + ".metadata"
-    metadata_digests: Mapping[str, str] = field(default_factory=dict)
+    metadata_digests: Mapping[str, str] = _NO_DIGESTS
     size_bytes: int | None = None  # PEP 700
     upload_time: str = ""  # PEP 700, as the index writes it
     provenance: str = ""  # PEP 740: the URL of its attestations

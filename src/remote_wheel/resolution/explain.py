@@ -1,6 +1,5 @@
 """Why a set of requirements can't be satisfied: the leaves of the solver's proof, in the user's terms."""
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -11,10 +10,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from remote_wheel.errors import InvalidRequirement, Unsatisfiable
+from remote_wheel.errors import Unsatisfiable
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
-from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.requirement import parse_requirement
 
 _FEW: Final = 3  # ways in which the releases of one project depend on another
 _Edges = dict[tuple[Node, Node], dict[Release, None]]
@@ -57,15 +57,12 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: 
 
 def _wanted(edges: _Edges, asked: Iterable[str], provider: Provider) -> dict[NormalizedName, list[SpecifierSet]]:
     """Return by project the versions that the requirements of a proof ask for."""
-    texts = dict.fromkeys(asked)
-    for edge, releases in edges.items():
-        told = provider.reasons.get(edge, {})
-        texts |= {text: None for release in releases if release in told for text in told[release].split(" and ")}
+    wanted = dict.fromkeys(Dependency.of(parse_requirement(text)) for text in asked)
+    for (parent, child), releases in edges.items():
+        wanted |= {each: None for release in releases for each in provider.reasons(parent, child, release)}
     found: dict[NormalizedName, list[SpecifierSet]] = defaultdict(list)
-    for text in texts:
-        with contextlib.suppress(InvalidRequirement):  # a marker was cut in two
-            requirement = parse_requirement(text.partition(";")[0])
-            found[project_of(requirement)].append(requirement.specifier)
+    for each in wanted:
+        found[each.project].append(each.specifier)
     return found
 
 
@@ -100,13 +97,12 @@ def _sentences(parent: Node, child: Node, releases: list[Release], provider: Pro
         for reason, group in by_reason.items():
             yield f"{_subject(Node(parent.project, None), group, provider)} can't be used ({reason})"
         return
-    texts = provider.reasons.get((parent, child), {})
     by_text: dict[str, list[Release]] = defaultdict(list)
     for release in releases:
-        if release in texts:  # an extra's tie to its own project needs no words
-            by_text[texts[release].partition(";")[0].strip()].append(release)
+        if reasons := provider.reasons(parent, child, release):  # an extra's tie to its own project needs no words
+            by_text[" and ".join(each.text.partition(";")[0].strip() for each in reasons)].append(release)
     if len(by_text) > _FEW:  # one by one they say less
-        told = [release for release in releases if release in texts]
+        told = [release for release in releases if provider.reasons(parent, child, release)]
         example = next(reversed(by_text))
         yield f"{_subject(parent, told, provider)} depend on {child}, each in other versions ({example}, …)"
         return

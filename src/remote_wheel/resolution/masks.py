@@ -2,16 +2,16 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
 from remote_wheel.index.listing import Releases
-from remote_wheel.spec.version import parse_version
+from remote_wheel.spec.version import parse_clause, parse_version
 
 _PLAIN: Final = re.compile(r"\d+(\.\d+)*")
+_CLAUSE: Final = re.compile("(===|[~=!<>]=|[<>])(.*)", re.DOTALL)
 
 
 class Masks:
@@ -29,14 +29,14 @@ class Masks:
         self._kept = tuple(mask for mask in (is_there << place, releases.installed * prefers_installed) if mask)
         self.opened = 0
 
-    def fitting(self, specifiers: SpecifierSet) -> int:
-        """Return the releases that *specifiers* contain, pre-releases included."""
+    def fitting(self, clauses: Iterable[str]) -> int:
+        """Return the releases that each of *clauses* (PEP 440, normalised) contains, pre-releases included."""
         mask = self.all
-        for specifier in specifiers:
-            text = str(specifier)
-            if text not in self._fitting:
-                self._fitting[text] = self._fit(specifier.operator, specifier.version, specifier)
-            mask &= self._fitting[text]
+        for clause in clauses:
+            fitting = self._fitting.get(clause)
+            if fitting is None:
+                fitting = self._fitting[clause] = self._fit(clause)
+            mask &= fitting
         return mask
 
     def prefer(self, mask: int, pre: bool) -> int:
@@ -46,32 +46,35 @@ class Masks:
                 return (mask & kept).bit_length() - 1
         return (mask if pre else mask & ~self.pre or mask).bit_length() - 1
 
-    def _fit(self, operator: str, text: str, specifier: Specifier) -> int:
+    def _fit(self, clause: str) -> int:
         """Return the releases that one clause contains.
 
         A bound cuts the order of versions in two (PEP 440: what "<" leaves out beside, pre-releases of its version, and
         ">", post-releases, lie at the cut where that is a plain release); a prefix, and a version with its local ones,
         are one run of it, from its first development release on. For everything else the releases are asked one by one.
         """
+        found = _CLAUSE.fullmatch(clause)
+        operator, text = found.groups() if found else ("", "")
         if operator == "!=":
-            return self.all & ~self._fit("==", text, Specifier(f"=={text}"))
+            return self.all & ~self._fit(f"=={text}")
         if operator == "~=":  # PEP 440: "~= V.N" is ">= V.N, == V.*", whatever suffix V.N has
             lowest = Version(text)
-            return self._fit(">=", text, Specifier(f">={text}")) & self._prefixed(lowest.epoch, lowest.release[:-1])
+            return self._fit(f">={text}") & self._prefixed(lowest.epoch, lowest.release[:-1])
         if operator == "==" and text.endswith(".*"):
             prefix = Version(text[:-2])
             return self._prefixed(prefix.epoch, prefix.release)
         if operator == "==":
-            return self._same(Version(text), specifier)
+            return self._same(parse_version(text), clause)
         if operator == ">=":
             return self.all & ~self._before(text)
         if operator == "<" and _PLAIN.fullmatch(text):
             return self._before(f"{text}.dev0")
+        contained = parse_clause(clause).contains
         if operator == ">" and _PLAIN.fullmatch(text):
-            return self.all & ~self._while(lambda version: not specifier.contains(version, True))
+            return self.all & ~self._while(lambda version: not contained(version, True))
         if operator == "<=":
-            return self._while(lambda version: specifier.contains(version, True))
-        return sum(1 << release.bit for release in self._releases if specifier.contains(release.version, True))
+            return self._while(lambda version: contained(version, True))
+        return sum(1 << release.bit for release in self._releases if contained(release.version, True))
 
     def _prefixed(self, epoch: int, prefix: tuple[int, ...]) -> int:
         """Return the releases whose version starts with *prefix*; PEP 440 pads with zeros to compare."""
@@ -79,9 +82,9 @@ class Masks:
         first, after = (f"{epoch}!{head}{'.' * bool(head)}{last}.dev0" for last in (prefix[-1], prefix[-1] + 1))
         return self._before(after) & ~self._before(first)
 
-    def _same(self, version: Version, specifier: Specifier) -> int:
-        mask, (place, _) = 0, self._releases.place_of(version)
-        while place < len(self._releases) and specifier.contains(self._releases.version_at(place), True):
+    def _same(self, version: Version, clause: str) -> int:
+        mask, (place, _), contained = 0, self._releases.place_of(version), parse_clause(clause).contains
+        while place < len(self._releases) and contained(self._releases.version_at(place), True):
             mask |= 1 << place
             place += 1
         return mask

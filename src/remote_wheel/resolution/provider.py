@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from nab_resolver.resolver import BaseProvider
 from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
@@ -16,9 +15,8 @@ from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
+from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.metadata import CoreMetadata
-from remote_wheel.spec.requirement import applies, project_of, shown
-from remote_wheel.spec.source import redact
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
 _MOST_AHEAD: Final = 64  # as many older ones are asked for at once
@@ -53,32 +51,25 @@ class Node(NamedTuple):
         return f"{self.project}[{self.extra}]" if self.extra else self.project
 
 
-class _Known(NamedTuple):
-    """A requirement of a release, which many others share, and its clauses."""
-
-    requirement: Requirement  # keeps its identity
-    text: str
-    clauses: tuple[tuple[Node, ReleaseSet], ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Which releases are taken among those that fit.
 
     `pre` admits pre-releases of every project, or of those named. What `constraints` exclude the listings have left out
-    already; here they opt in to what they name. `overrides` replace every requirement on their project.
+    already; here they opt in to what they name. `overrides` replace every requirement on their project; there are none
+    for one whose overrides all have a marker that is false.
     """
 
     pre: bool | frozenset[NormalizedName] = False
     prefer_installed: bool = True
     preferred: Mapping[NormalizedName, str] = field(default_factory=dict)  # versions this process has mounted
     constraints: Mapping[NormalizedName, SpecifierSet] = field(default_factory=dict)
-    overrides: Mapping[NormalizedName, tuple[Requirement, ...]] = field(default_factory=dict)
+    overrides: Mapping[NormalizedName, tuple[Dependency, ...]] = field(default_factory=dict)
     places: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)  # URLs, redacted
 
-    def overridden(self, requirement: Requirement) -> tuple[Requirement, ...]:
-        """Return what stands for *requirement*: itself, or what the user wants in its place."""
-        return self.overrides.get(project_of(requirement), (requirement,))
+    def overridden(self, dependency: Dependency) -> tuple[Dependency, ...]:
+        """Return what stands for *dependency*: itself, or what the user wants in its place."""
+        return self.overrides.get(dependency.project, (dependency,))
 
 
 class OutOfTime(Exception):
@@ -102,17 +93,16 @@ class Provider(BaseProvider[Node, Release]):
         self._prunes = prunes
         self.loosened = loosened  # projects whose pre-releases every requirement admits, behind the final releases
         self.named_pre: set[NormalizedName] = set()  # those that some requirement names a pre-release of
-        self._catalog, self.target, self._policy = catalog, target, policy
+        self._catalog, self.target, self.policy = catalog, target, policy
         self.listings: dict[NormalizedName, Listing] = {}
-        self.reasons: dict[tuple[Node, Node], dict[Release, str]] = {}  # edge → release → requirement's text
         self.unusable: dict[Release, str] = {}
         self._order: dict[Node, int] = {}
         self._masks: dict[NormalizedName, Masks] = {}
-        self._admitted: dict[tuple[NormalizedName, str], int] = {}
+        self._admitted: dict[tuple[NormalizedName, tuple[str, ...]], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
-        self._known: dict[int, _Known] = {}  # by identity of the requirement
+        self._clauses: dict[str, tuple[tuple[Node, ReleaseSet], ...]] = {}  # by the text of a dependency
         self._markers: dict[tuple[str, str], bool] = {}
-        self._applicable: dict[tuple[int, str | None], tuple[CoreMetadata, tuple[Requirement, ...]]] = {}
+        self._applicable: dict[tuple[int, str | None], tuple[CoreMetadata, tuple[Dependency, ...]]] = {}
         self._expected: set[tuple[Node, int]] = set()
         self._misses: dict[NormalizedName, int] = {}
         self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
@@ -122,31 +112,28 @@ class Provider(BaseProvider[Node, Release]):
     def loosen(self) -> "Provider":
         """Return a provider for another try, in which the projects of `named_pre` are loosened, too."""
         loosened = self.loosened | self.named_pre
-        return Provider(self._catalog, self.target, self._policy, self._is_out_of_time, loosened=loosened)
+        return Provider(self._catalog, self.target, self.policy, self._is_out_of_time, loosened=loosened)
 
     # --- roots ---------------------------------------------------------------------------------------------
 
-    def register_roots(self, requirements: Iterable[Requirement]) -> list[tuple[Node, ReleaseSet, Requirement]]:
+    def register_roots(self, wanted: Sequence[Dependency]) -> list[tuple[Node, ReleaseSet, Dependency]]:
         """Load the roots' listings, note what they opt in to, and return the solver's root clauses in order."""
-        wanted = list(requirements)
-        self._load([project_of(requirement) for requirement in wanted])
-        for requirement in wanted:
-            self._opt_in(project_of(requirement), requirement.specifier)
-        clauses = [
-            (node, releases, requirement) for requirement in wanted for node, releases in self._clauses(requirement)
-        ]
+        self._load([dependency.project for dependency in wanted])
+        for dependency in wanted:
+            self._opt_in(dependency.project, dependency.clauses)
+        clauses = [(node, releases, dependency) for dependency in wanted for node, releases in self._clause(dependency)]
         if self._prunes:
             for node, releases, _ in clauses:
                 self._alive[node] = self._alive_of(node) & releases.mask
         return clauses
 
-    def _opt_in(self, project: NormalizedName, specifier: SpecifierSet) -> None:
+    def _opt_in(self, project: NormalizedName, clauses: Iterable[str]) -> None:
         """Admit what the user names: pre-releases by PEP 440's rule, a yanked release by an exact pin (PEP 592)."""
-        if specifier.prereleases:
+        if _names_pre(clauses):
             self._pre_named.add(project)
-        if _is_pin(specifier):
+        if _is_pin(clauses):
             masks = self._masks[project]
-            masks.opened |= masks.fitting(specifier) & masks.yanked
+            masks.opened |= masks.fitting(clauses) & masks.yanked
 
     # --- nab-resolver's provider protocol ------------------------------------------------------------------
 
@@ -240,35 +227,37 @@ class Provider(BaseProvider[Node, Release]):
             self.listings[listing.project] = listing
             self._masks[listing.project] = Masks(
                 listing.releases,
-                preferred=self._policy.preferred.get(listing.project, ""),
-                prefers_installed=self._policy.prefer_installed,
+                preferred=self.policy.preferred.get(listing.project, ""),
+                prefers_installed=self.policy.prefer_installed,
             )
-            if listing.project in self._policy.constraints:
-                self._opt_in(listing.project, self._policy.constraints[listing.project])
+            if listing.project in self.policy.constraints:
+                self._opt_in(listing.project, tuple(map(str, self.policy.constraints[listing.project])))
 
-    def _clauses(self, requirement: Requirement) -> Iterator[tuple[Node, ReleaseSet]]:
-        """Yield the requirement as clauses: on the project and on each extra, with the same releases."""
-        project = project_of(requirement)
-        releases = ReleaseSet(self._mask(project, requirement.specifier))
-        extras = sorted(canonicalize_name(extra) for extra in requirement.extras)
-        for node in (Node(project, None), *(Node(project, extra) for extra in extras)):
-            self._order.setdefault(node, len(self._order))
-            yield node, releases
+    def _clause(self, dependency: Dependency) -> tuple[tuple[Node, ReleaseSet], ...]:
+        """Return the dependency as clauses: on the project and on each extra, with the same releases."""
+        known = self._clauses.get(dependency.text)
+        if known is None:
+            project, releases = dependency.project, ReleaseSet(self._mask(dependency.project, dependency.clauses))
+            nodes = [Node(project, extra) for extra in (None, *dependency.extras)]
+            for node in nodes:
+                self._order.setdefault(node, len(self._order))
+            known = self._clauses[dependency.text] = tuple((node, releases) for node in nodes)
+        return known
 
-    def _mask(self, project: NormalizedName, specifier: SpecifierSet) -> int:
-        key = (project, str(specifier))
-        if key not in self._admitted:
-            self._admitted[key] = self._admit(project, specifier, key[1])
-        return self._admitted[key]
+    def _mask(self, project: NormalizedName, clauses: tuple[str, ...]) -> int:
+        known = self._admitted.get((project, clauses))
+        if known is None:
+            known = self._admitted[project, clauses] = self._admit(project, clauses)
+        return known
 
-    def _admit(self, project: NormalizedName, specifier: SpecifierSet, text: str) -> int:
+    def _admit(self, project: NormalizedName, clauses: tuple[str, ...]) -> int:
         masks = self._masks[project]
-        fitting = masks.fitting(specifier)
-        if not _is_pin(specifier):  # PEP 592: a yanked release is used only where it is pinned exactly
+        fitting = masks.fitting(clauses)
+        if masks.yanked and not _is_pin(clauses):  # PEP 592: a yanked release is used only where it is pinned exactly
             fitting &= ~(masks.yanked & ~masks.opened)
         if self._pre_of(project) or project in self.loosened:
             return fitting
-        if _LETTER.search(text) and specifier.prereleases:  # which parses every version of it
+        if _names_pre(clauses):
             self.named_pre.add(project)
             return fitting
         # PEP 440: pre-releases count only where nothing else satisfies; what is installed is there anyway.
@@ -276,50 +265,54 @@ class Provider(BaseProvider[Node, Release]):
 
     def _pre_of(self, project: NormalizedName) -> bool:
         """Whether the user admits pre-releases of *project*."""
-        return self._policy.pre is True or project in self._pre_named
+        return self.policy.pre is True or project in self._pre_named
 
     def _find_dependencies(self, package: Node, release: Release) -> dict[Node, ReleaseSet]:
         try:
             metadata = self.metadata_of(release)
-            requirements = self.applicable(metadata, package.extra)
+            dependencies = self.applicable(metadata, package.extra)
         except InvalidMetadata as error:
             return self._refuse(package, release, str(error))
-        if not self.target.admits_python(metadata.requires_python):
+        # What the index said of the file was looked at when it was listed.
+        is_other = release.file is None or release.file.requires_python != metadata.requires_python
+        if is_other and not self.target.admits_python(metadata.requires_python):
             return self._refuse(package, release, f"requires Python {metadata.requires_python}")
-        if direct := next((r for r in requirements if r.url and not self._is_direct(r)), None):
-            is_other = project_of(direct) in self._policy.places
-            why = "and you ask for another one" if is_other else "which only you may ask for"
-            return self._refuse(package, release, f"depends on {direct.name} by URL, {why}")
-        unknown = [requirement for requirement in requirements if id(requirement) not in self._known]
-        self._load(project_of(requirement) for requirement in unknown)
-        self._known |= {id(each): _Known(each, shown(each), tuple(self._clauses(each))) for each in unknown}
+        for dependency in dependencies:
+            if dependency.url and not self._is_direct(dependency):
+                is_other = dependency.project in self.policy.places
+                why = "and you ask for another one" if is_other else "which only you may ask for"
+                return self._refuse(package, release, f"depends on {dependency.project} by URL, {why}")
+        self._load(dependency.project for dependency in dependencies)
         result: dict[Node, ReleaseSet] = {}
         if package.extra is not None:
             result[Node(package.project, None)] = ReleaseSet.singleton(release)
-        for requirement in requirements:
-            _, text, clauses = self._known[id(requirement)]
-            for node, releases in clauses:
+        for dependency in dependencies:
+            for node, releases in self._clause(dependency):
                 result[node] = result[node] & releases if node in result else releases
-                texts = self.reasons.setdefault((package, node), {})
-                known = texts.get(release)
-                texts[release] = f"{known} and {text}" if known else text
         self._expect(result)
         return result
 
-    def applicable(self, metadata: CoreMetadata, extra: str | None) -> tuple[Requirement, ...]:
-        """Return the requirements whose markers hold here for *extra*; an extra has only what it adds."""
+    def reasons(self, parent: Node, child: Node, release: Release) -> tuple[Dependency, ...]:
+        """Return what makes *release* as *parent* need *child*, as far as it was looked at."""
+        if (parent, release) not in self._dependencies or release in self.unusable:
+            return ()
+        dependencies = self.applicable(self.metadata_of(release), parent.extra)
+        return tuple(each for each in dependencies if child in (node for node, _ in self._clause(each)))
+
+    def applicable(self, metadata: CoreMetadata, extra: str | None) -> tuple[Dependency, ...]:
+        """Return the dependencies whose markers hold here for *extra*; an extra has only what it adds."""
         known = self._applicable.get((id(metadata), extra))
         if known is None:  # the metadata is held, so that its identity stays its own
             known = self._applicable[id(metadata), extra] = metadata, tuple(self._find_applicable(metadata, extra))
         return known[1]
 
-    def _find_applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Requirement]:
+    def _find_applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Dependency]:
         for dependency in metadata.requires:
             holds = self._holds(dependency.marker, "")
             if extra is not None:
                 holds = not holds and self._holds(dependency.marker, extra)
             if holds:
-                yield from self.wanted_of(dependency.requirement)
+                yield from self.policy.overridden(dependency)
 
     def _holds(self, marker: str, extra: str) -> bool:
         if not marker:
@@ -342,29 +335,18 @@ class Provider(BaseProvider[Node, Release]):
             reason = f"the marker {marker!r} can't be evaluated ({error})"
             raise InvalidMetadata(subject="a requirement of it", reason=reason) from error
 
-    def wanted_of(self, requirement: Requirement) -> Iterator[Requirement]:
-        """Yield what stands for *requirement* here, overrides applied; theirs are markers without extras."""
-        for each in self._policy.overridden(requirement):
-            if each is requirement or applies(each, self.target.environment):
-                yield each
-
-    def shown(self, requirement: Requirement) -> str:
-        """Return *requirement* as spec.requirement.shown does, each once."""
-        known = self._known.get(id(requirement))
-        return known.text if known else shown(requirement)
-
     def order(self, nodes: Iterable[Node]) -> tuple[int, ...]:
         """Return when each of *nodes* was first met, to sort by."""
         return tuple(self._order[node] for node in nodes)
 
     def is_mounted(self, release: Release) -> bool:
         """Whether *release* is what this process has mounted of its project."""
-        return self._policy.preferred.get(release.project) == str(release.version)
+        return self.policy.preferred.get(release.project) == str(release.version)
 
     def admits(self, release: Release) -> bool:
         """Whether a requirement that names no version would take *release* where it fits."""
         is_left_out = release.project in self.loosened and release.version.is_prerelease
-        return not is_left_out and bool(self._mask(release.project, SpecifierSet()) >> release.bit & 1)
+        return not is_left_out and bool(self._mask(release.project, ()) >> release.bit & 1)
 
     def metadata_of(self, release: Release) -> CoreMetadata:
         """Return the metadata of *release*, known beforehand or from the catalogue."""
@@ -383,9 +365,9 @@ class Provider(BaseProvider[Node, Release]):
                 if older.metadata is None:
                     self._catalog.expect(older)
 
-    def _is_direct(self, requirement: Requirement) -> bool:
-        """Whether the URL of a requirement is one that the user asks for, too."""
-        return redact(requirement.url or "") in self._policy.places.get(project_of(requirement), ())
+    def _is_direct(self, dependency: Dependency) -> bool:
+        """Whether the URL of a dependency is one that the user asks for, too."""
+        return dependency.url in self.policy.places.get(dependency.project, ())
 
     def _refuse(self, package: Node, release: Release, reason: str) -> dict[Node, ReleaseSet]:
         self.unusable[release] = reason
@@ -403,8 +385,14 @@ class Provider(BaseProvider[Node, Release]):
                 self._catalog.expect(release)
 
 
-def _is_pin(specifier: SpecifierSet) -> bool:
-    return any(s.operator in ("==", "===") and not s.version.endswith(".*") for s in specifier)
+def _is_pin(clauses: Iterable[str]) -> bool:
+    return any(clause.startswith("==") and not clause.endswith(".*") for clause in clauses)
+
+
+def _names_pre(clauses: Iterable[str]) -> bool:
+    """Whether *clauses* name a pre-release (PEP 440); what has no letter in it names none, and need not be parsed."""
+    text = ",".join(clauses)
+    return bool(_LETTER.search(text) and SpecifierSet(text).prereleases)
 
 
 def is_refusal(node: Any) -> bool:

@@ -16,13 +16,14 @@ from packaging.version import Version
 
 from remote_wheel.errors import FetchError, NotCached, ProjectNotFound, ResolutionError, ResolutionLimit, Unsatisfiable
 from remote_wheel.index.candidates import explain_no_match
-from remote_wheel.index.listing import Release
+from remote_wheel.index.listing import Release, Row
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.explain import explain_unsatisfiable
 from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.resolution.provider import Catalog, Node, OutOfTime, Policy, Provider
 from remote_wheel.resolution.ranges import ReleaseSet
-from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
+from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.requirement import applies, parse_requirement
 
 _FEW_ROUNDS: Final = 5_000  # for a second look, which hardly ever finds anything
 _SKIPPED: Final = 20  # files of one project that are told
@@ -43,7 +44,7 @@ def solve(
     *is_out_of_time* is asked at each decision, *max_rounds* bounds them. Raises ResolutionError with the reason, or the
     catalogue's FetchError.
     """
-    asked = [requirement for requirement in requirements if applies(requirement, target.environment)]
+    asked = [Dependency.of(each) for each in requirements if applies(each, target.environment)]
     provider = Provider(catalog, target, policy, is_out_of_time)
     try:
         return solve_once(asked, provider, max_rounds)
@@ -54,24 +55,24 @@ def solve(
             return solve_once(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
         except (ResolutionLimit, NotCached, FetchError) as limit:
             note = "the whole reason takes too long to tell"
-            texts = tuple(shown(requirement) for requirement in asked)
+            texts = tuple(dependency.text for dependency in asked)
             raise Unsatisfiable(requirements=texts, reasons=(), notes=(note,)) from limit
 
 
-def solve_once(asked: Sequence[Requirement], provider: Provider, max_rounds: int) -> Plan:
+def solve_once(asked: Sequence[Dependency], provider: Provider, max_rounds: int) -> Plan:
     """Find the plan for requirements that apply; where *provider* prunes, the reason why there is none is not whole."""
-    wanted = [each for requirement in asked for each in provider.wanted_of(requirement)]
+    wanted = [each for dependency in asked for each in provider.policy.overridden(dependency)]
     clauses = provider.register_roots(wanted)
-    for node, releases, requirement in clauses:
+    for node, releases, dependency in clauses:
         if releases.is_empty:
-            raise _no_match(provider, node, requirement)
-    nowhere = Release(project=canonicalize_name("root"), version=Version("0"), bit=0)
+            raise _no_match(provider, node, dependency)
+    nowhere = Release(canonicalize_name("root"), Version("0"), 0, Row("0"))
     solver: Resolver[Node, Release] = Resolver(
         provider, max_iterations=max_rounds, range_type=ReleaseSet, root_version=nowhere
     )
-    texts = tuple(shown(requirement) for requirement in wanted)
+    texts = tuple(dependency.text for dependency in wanted)
     try:
-        solution = solver.solve([RootRequirement(node, rel, origin=shown(req)) for node, rel, req in clauses])
+        solution = solver.solve([RootRequirement(node, releases, origin=each.text) for node, releases, each in clauses])
     except ResolutionTerminatedError as error:
         raise ResolutionLimit(requirements=texts, reason=str(error).splitlines()[0]) from error
     except OutOfTime as error:
@@ -82,7 +83,7 @@ def solve_once(asked: Sequence[Requirement], provider: Provider, max_rounds: int
     return _make_plan(solution.pins, wanted, provider)
 
 
-def _solve_loosened(asked: Sequence[Requirement], failed: Provider, max_rounds: int) -> Plan | None:
+def _solve_loosened(asked: Sequence[Dependency], failed: Provider, max_rounds: int) -> Plan | None:
     """Find a plan in which one release's requirement on a pre-release admits it for all others, as pip has it."""
     while not failed.named_pre <= failed.loosened:
         failed = failed.loosen()
@@ -102,14 +103,14 @@ def _names_pre(pin: Pin) -> bool:
     return any(parse_requirement(text.partition(";")[0]).specifier.prereleases for _, text in pin.wanted_by)
 
 
-def _no_match(provider: Provider, node: Node, requirement: Requirement) -> ResolutionError:
+def _no_match(provider: Provider, node: Node, dependency: Dependency) -> ResolutionError:
     listing = provider.listings[node.project]
     if not listing.releases and not listing.left_out and not listing.unusable_files:
         return ProjectNotFound(project=node.project, indexes=listing.searched)
-    return explain_no_match(listing, shown(requirement), requirement.specifier, provider.target)
+    return explain_no_match(listing, dependency.text, dependency.specifier, provider.target)
 
 
-def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider) -> Plan:
+def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Dependency], provider: Provider) -> Plan:
     releases = {node.project: release for node, release in pins.items()}
     needs: dict[NormalizedName, dict[NormalizedName, None]] = {project: {} for project in releases}
     notes = [
@@ -118,19 +119,19 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Requirement], prov
         if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
     ]
     notes += [note for project in releases for note in provider.listings[project].notes]
-    wishes: dict[NormalizedName, list[tuple[str, Requirement]]] = {project: [] for project in releases}
-    for who, node, requirement in _asked(pins, wanted, provider):
-        project = project_of(requirement)
+    wishes: dict[NormalizedName, list[tuple[str, Dependency]]] = {project: [] for project in releases}
+    for who, node, dependency in _asked(pins, wanted, provider):
+        project = dependency.project
         release = releases.get(project)
-        if release is None or not (requirement.url or requirement.specifier.contains(release.version, True)):
+        if release is None or not (dependency.url or dependency.admits(release.version)):
             reason = f"the resolver's answer breaks a requirement of {who} (a bug)"  # nothing unproven is mounted
-            raise ResolutionLimit(requirements=(shown(requirement),), reason=reason)
-        wishes[project].append((who, requirement))
+            raise ResolutionLimit(requirements=(dependency.text,), reason=reason)
+        wishes[project].append((who, dependency))
         if node and project != node.project:
             needs[node.project][project] = None
-    order = _root_first([project_of(requirement) for requirement in wanted], needs)
+    order = _root_first([dependency.project for dependency in wanted], needs)
     return Plan(
-        requirements=tuple(shown(requirement) for requirement in wanted),
+        requirements=tuple(dependency.text for dependency in wanted),
         pins=tuple(_make_pin(releases[name], provider, tuple(needs[name]), wishes[name]) for name in order),
         notes=tuple(notes),
         skipped=tuple(_skipped(provider)),
@@ -149,14 +150,15 @@ def _skipped(provider: Provider) -> Iterator[str]:
 
 
 def _asked(
-    pins: Mapping[Node, Release], wanted: Sequence[Requirement], provider: Provider
-) -> Iterator[tuple[str, Node | None, Requirement]]:
+    pins: Mapping[Node, Release], wanted: Sequence[Dependency], provider: Provider
+) -> Iterator[tuple[str, Node | None, Dependency]]:
     """Yield (who, of what, requirement) for every requirement that counts in the answer."""
-    for requirement in wanted:
-        yield "you", None, requirement
+    for dependency in wanted:
+        yield "you", None, dependency
     for node, release in pins.items():
-        for requirement in provider.applicable(provider.metadata_of(release), node.extra):
-            yield str(release), node, requirement
+        who = str(release)
+        for dependency in provider.applicable(provider.metadata_of(release), node.extra):
+            yield who, node, dependency
 
 
 def _root_first(
@@ -169,12 +171,12 @@ def _root_first(
 
 
 def _make_pin(
-    release: Release, provider: Provider, needs: tuple[str, ...], wishes: Sequence[tuple[str, Requirement]]
+    release: Release, provider: Provider, needs: tuple[str, ...], wishes: Sequence[tuple[str, Dependency]]
 ) -> Pin:
     file = release.file
     return Pin(
         name=release.project,
-        version=str(release.version),
+        version=release.row.version,
         filename=file.filename if file else "",
         url=file.url if file else "",
         digests=dict(file.digests) if file else {},
@@ -182,16 +184,16 @@ def _make_pin(
         upload_time=file.upload_time if file else "",
         provenance=file.provenance if file else "",
         requires_python=provider.metadata_of(release).requires_python,
-        index=release.index,
-        installed_at=release.installed_at,
+        index=release.row.origin,
+        installed_at=release.row.installed_at,
         needs=needs,
-        wanted_by=tuple((who, provider.shown(requirement)) for who, requirement in wishes),
+        wanted_by=tuple((who, dependency.text) for who, dependency in wishes),
         rejected=tuple(islice(_rejected(release, provider, wishes), _REJECTED)),
     )
 
 
 def _rejected(
-    taken: Release, provider: Provider, wishes: Sequence[tuple[str, Requirement]]
+    taken: Release, provider: Provider, wishes: Sequence[tuple[str, Dependency]]
 ) -> Iterator[tuple[str, str]]:
     """Yield (version, why not) of the versions that are newer than the one taken, newest first."""
     listing = provider.listings[taken.project]
@@ -203,7 +205,7 @@ def _rejected(
         if isinstance(place, str):
             yield str(version), place
             continue
-        bound = next((f"{who} requires {shown(r)}" for who, r in wishes if not r.specifier.contains(version, True)), "")
+        bound = next((f"{who} requires {wish.text}" for who, wish in wishes if not wish.admits(version)), "")
         release = releases[place]
         if bound:
             yield str(version), bound.replace("you requires", "you require")
@@ -211,7 +213,7 @@ def _rejected(
             yield str(version), "it is yanked" if release.yanked is not None else "it is a pre-release"
         elif release in provider.unusable:
             yield str(version), provider.unusable[release]
-        elif taken.installed_at:
+        elif taken.row.installed_at:
             yield str(version), "an installed version satisfies"
         elif provider.is_mounted(taken):
             yield str(version), "the version that is mounted satisfies"

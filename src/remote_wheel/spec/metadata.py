@@ -1,63 +1,20 @@
 """Core metadata of a distribution: the fields that planning and mounting need, strictly read."""
 
 import marshal
-import re
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from remote_wheel.errors import InvalidMetadata
+from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.version import check_versions, parse_version
 
-METADATA_FORMAT: Final = 2  # to be raised with any change of what dump_metadata writes, or of what is read
-
-_PLAIN: Final = re.compile(r"([\w.-]+)((?:[<>=!~]=?[\w.*+]+,?)+)", re.ASCII)  # as Dependency.of writes most of them
-_SHOWN: Final = 80  # characters of a requirement that a message has
+METADATA_FORMAT: Final = 3  # to be raised with any change of what dump_metadata writes, or of what is read
 
 
-class Dependency(NamedTuple):
-    """A requirement as normalised text and, apart, its marker, empty where there is none.
-
-    Most of them are of extras and platforms that do not count; only what does is worth parsing.
-    """
-
-    text: str
-    marker: str = ""
-
-    @classmethod
-    def of(cls, text: str) -> "Dependency":
-        """Read a requirement (PEP 508); raise packaging's InvalidRequirement, which names it."""
-        try:
-            requirement = Requirement(text)
-            check_versions(requirement.specifier)
-        except ValueError as error:  # InvalidRequirement, and numbers too long for Python
-            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-            raise InvalidRequirement(f"{shown!r}: {str(error).splitlines()[0]}") from error
-        return cls(str(requirement), str(requirement.marker or ""))
-
-    @property
-    def requirement(self) -> Requirement:
-        """The requirement, shared by all who ask: not to be changed."""
-        return _requirement(self.text)
-
-
-@lru_cache(maxsize=16384)
-def _requirement(text: str) -> Requirement:
-    found = _PLAIN.fullmatch(text)
-    if not found:
-        return Requirement(text)
-    requirement = Requirement(found[1])  # a name is read in a third of the time
-    requirement.specifier = SpecifierSet(found[2])
-    return requirement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreMetadata:
+class CoreMetadata(NamedTuple):
     """What a METADATA file (core metadata specification) says about one distribution.
 
     `requires_python` is a specifier set as normalised text, empty where every Python will do.
@@ -81,7 +38,7 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
         return CoreMetadata(
             name=canonicalize_name(raw["name"]),
             version=parse_version(raw["version"]),
-            requires=tuple(Dependency.of(text) for text in raw.get("requires_dist", ())),
+            requires=tuple(Dependency.parse(text) for text in raw.get("requires_dist", ())),
             requires_python=_python_of(raw.get("requires_python", "")),
             extras=frozenset(canonicalize_name(extra) for extra in raw.get("provides_extra", ())),
         )
@@ -112,7 +69,7 @@ def load_metadata(data: bytes) -> CoreMetadata:
     return CoreMetadata(
         name=name,
         version=parse_version(version),
-        requires=tuple(Dependency(*each) for each in requires),
+        requires=tuple(map(Dependency._make, requires)),
         requires_python=requires_python,
         extras=frozenset(extras),
     )

@@ -25,6 +25,8 @@ _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_SMALL: Final = 1 << 16  # bytes of a file
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | _NOFOLLOW | getattr(os, "O_BINARY", 0)
 # Errors of a folder that can't take anything, now or ever; imports can go on without it.
 _UNWRITABLE: Final = frozenset(
@@ -96,6 +98,13 @@ class Disk:
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents, None where there is none."""
         try:
+            number = os.open(path, _READ)  # in half of open()'s time: a resolution reads hundreds
+            try:
+                read = os.read(number, _SMALL)
+                if not os.read(number, 1):
+                    return read
+            finally:
+                os.close(number)
             with open(path, "rb", buffering=0) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
