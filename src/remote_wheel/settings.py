@@ -4,17 +4,17 @@ import configparser
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from remote_wheel.errors import UsageError
 
+VERSION: Final = "0.1.0"  # of this library
 _KIB, _MIB = 1024, 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds on everything that is read from elsewhere; the precedent for each number stands beside it."""
 
     page_bytes: int = 256 * _MIB  # the largest JSON project pages in the wild are near 60 MB
@@ -36,13 +36,12 @@ class Limits:
     resolver_cpu_s: float = 10.0  # of computing, not of waiting; the hardest real resolutions seen take 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """How one request is carried out. Field names are the options' names, everywhere."""
 
     index_url: str
     extra_index_urls: tuple[str, ...] = ()
-    index: tuple[str, ...] = ()  # NAME=URL
+    index: tuple[str, ...] = ()  # type: ignore[assignment]  # NAME=URL; nobody looks for a value's place in it
     project_index: tuple[str, ...] = ()  # PROJECT=NAME: the only index that it comes from
     index_strategy: str = "first-index"
     find_links: tuple[str, ...] = ()  # folders, pages and files that hold distributions, without an index's structure
@@ -69,12 +68,12 @@ class Settings:
     timeout_s: float = 0.0  # how long a server may say nothing; 0: limits.read_timeout_s
     max_cache_size: str = "10GB"  # what the cache is cut down to behind a command, the least recently used first
     freshness_s: float = 600.0  # for index pages without a Cache-Control of their own
-    limits: Limits = field(default_factory=Limits)
-    origins: Mapping[str, str] = field(default_factory=dict)  # by option: where it was set
+    limits: Limits = Limits()
+    origins: Mapping[str, str] = MappingProxyType({})  # by option: where it was set
 
 
-_MERGED = tuple(f.name for f in fields(Settings) if f.name not in ("limits", "goes_offline", "origins"))
-_LISTS = tuple(f.name for f in fields(Settings) if f.type == tuple[str, ...])
+_MERGED = tuple(name for name in Settings._fields if name not in ("limits", "goes_offline", "origins"))
+_LISTS = tuple(name for name, kind in Settings.__annotations__.items() if kind == tuple[str, ...])
 _TEXTS = ("index_url", "index_strategy", "client_cert", "verify", "max_cache_size")
 _SECONDS = ("freshness_s", "timeout_s")
 _CHOICES: dict[str, tuple[Any, ...]] = {

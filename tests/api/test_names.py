@@ -405,17 +405,15 @@ def test_a_plan_that_is_too_large_together(index: LoopbackIndex, python: Python)
     index.add("app", "1", {"app.bin": b"\0" * 40_000, "app.py": ""}, requires=["lib"])
     index.add("lib", "1", {"lib.bin": b"\0" * 40_000, "lib.py": ""})
     code = """
-import dataclasses, sys
-import remote_wheel.settings as settings
+import sys
 from remote_wheel.api import cold, pipeline, checked, request_of
 from remote_wheel.api.request import Request
-usual = settings.Limits
-settings.Limits = lambda **given: usual(**{"plan_bytes": int(sys.argv[1]), **given})
-settings.Settings.__dataclass_fields__["limits"].default_factory = settings.Limits
+from remote_wheel.settings import Limits
 raw = request_of("require", ["app"], checked({"prefer_installed": False}), "cache", "key")
 lists = {"subjects": ("app",), "search_path": (), "preferred": ()}
 merge = pipeline.merge_settings
-pipeline.merge_settings = lambda *given: dataclasses.replace(merge(*given), limits=settings.Limits())
+limits = Limits(plan_bytes=int(sys.argv[1]))
+pipeline.merge_settings = lambda *given: merge(*given)._replace(limits=limits)
 try:
     print(len(pipeline.run(Request(**{**raw, **lists}), cold.Silent())["plan"]["pins"]))
 except Exception as error:

@@ -41,7 +41,7 @@ def facts_of(listing: Listing) -> object:
 
 @given(st.lists(FILE, max_size=12), STATUS)
 def test_a_listing_comes_back_as_it_was(files: list[IndexFile], status: str) -> None:
-    page = Page(project=THING, url=INDEX, files=tuple(files), index=INDEX, status=status, unreadable=(("x", "why"),))
+    page = Page(project=THING, url=INDEX, files=tuple(files), origin=INDEX, status=status, unreadable=(("x", "why"),))
     made = make_listing(THING, [page], TARGET, searched=(INDEX,))
     again = unpack_listing(pack_listing(made), THING, INDEX, (INDEX,))
     assert facts_of(again) == facts_of(made)

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -266,7 +265,7 @@ def test_what_would_have_been_taken_is_named_first() -> None:
         def listings(self, projects: Sequence[NormalizedName]) -> list[Listing]:
             found = super().listings(projects)
             return [
-                replace(each, left_out=Omissions(lambda: left_out)) if "dep" in projects else each for each in found
+                each._replace(left_out=Omissions(lambda: left_out)) if "dep" in projects else each for each in found
             ]
 
     with pytest.raises(Unsatisfiable) as caught:

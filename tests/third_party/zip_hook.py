@@ -4,7 +4,6 @@ python zip_hook.py (hook|stock) MODULE…
 The hook makes an image of any zip that comes by: CPython's tests write zips of their own, and so meet our finder.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -34,7 +33,7 @@ def make_hook(folder: str) -> Any:
                 archive = Archive(file.read(), subject=path, limits=Limits())
             files = {name: name for name, member in archive.members.items() if not member.is_folder}
             verified = Verified(sha256="", filename=path, archive=archive, files=files)
-            compiled = dataclasses.replace(compile_modules(verified, optimize=-1), reasons=())
+            compiled = compile_modules(verified, optimize=-1)._replace(reasons=())
             image = os.path.join(folder, f"{len(roots)}.zip")
             with open(image, "w+b") as file:
                 write_image(compiled, file, path)

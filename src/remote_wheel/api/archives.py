@@ -5,8 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from remote_wheel.api.receiving import HashingSink, receive_checked
@@ -26,6 +25,7 @@ from remote_wheel.fetch.port import Answer
 from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import Hasher, check_digests, is_strong
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.pieces import PIECE_BYTES
 from remote_wheel.spec.repository import Repository, is_commit
 from remote_wheel.spec.source import Kind, Source, without_secrets
@@ -36,8 +36,7 @@ from remote_wheel.verify.wheel import Verified, verify_wheel
 _ARCHIVES: Final = (".zip", ".tar.gz")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acquired:
+class Acquired(NamedTuple):
     """What a source turned out to be. `commit` is that of a repository, `url` where the archive's bytes are."""
 
     source: Source
@@ -54,17 +53,15 @@ class Acquired:
         return self.source.url if self.source.is_local else without_secrets(self.source.url)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Locked:
+class Locked(NamedTuple):
     """What a lock holds a source archive to: the file's digests or, for a repository, its commit and content."""
 
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = EMPTY
     commit: str = ""
     content_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(NamedTuple):
     """What is noted of a URL: the digest it had, the commit it was, and how to ask whether it still is."""
 
     answer: StoredAnswer
@@ -89,7 +86,7 @@ class Archives:
 
     def at_hand(self) -> "Archives":
         """Return one that gets archives from the store alone, which were verified when they were put there just now."""
-        settings = replace(self._settings, offline=True, refresh=False)
+        settings = self._settings._replace(offline=True, refresh=False)
         return Archives(settings, self._store, self._client, was_verified=True)
 
     def sink(
@@ -186,7 +183,7 @@ class Archives:
 
         Raises as `source` does.
         """
-        archives = Archives(replace(self._settings, require_hashes=False), self._store, self._client)  # it has hashes
+        archives = Archives(self._settings._replace(require_hashes=False), self._store, self._client)  # it has hashes
         acquired = archives.source(source, None, stated_by=stated_by)
         self.fresh_until_s = min(self.fresh_until_s, archives.fresh_until_s)
         actual = f"sha256:{acquired.verified.sha256}"
@@ -201,7 +198,7 @@ class Archives:
         Servers may pack a commit's archive anew, so its file's digest may differ where its content does not.
         """
         if not source.repository or not lock.commit:
-            held = replace(source, digests={**source.digests, **lock.digests})
+            held = source._replace(digests={**source.digests, **lock.digests})
             return self.source(held, None, stated_by="the lock")
         if not lock.content_sha256:
             self._check_is_stated(source.shown, lock.digests)
@@ -223,7 +220,7 @@ class Archives:
         if source.repository:  # its archive is but a file here, of the kind that its name says
             filename = unquote(urlsplit(url).path.rpartition("/")[2])
             kind: Kind = "zip" if filename.endswith(".zip") else "tar"
-            source = replace(source, repository=None, kind=kind, filename=filename)
+            source = source._replace(repository=None, kind=kind, filename=filename)
         with self._store.lock(f"archive {stated.get('sha256') or url}"):
             kept = self._kept(url)
             known = stated.get("sha256") or (kept.sha256 if kept and self._is_fresh(kept) else None)
@@ -289,7 +286,7 @@ class Archives:
         commit = locked or self._commit(source, repository)
         if is_file and not commit:  # no git there: a file whose address only looks like a forge's
             return self._remote(source, stated, "you")
-        place = replace(repository, ref=commit) if commit else repository
+        place = repository._replace(ref=commit) if commit else repository
         with self._store.lock(f"archive {place.shown}"):
             kept = self._kept(place.shown) if commit else None
             view = self._store.open_archive(kept.sha256) if kept else None
@@ -338,10 +335,10 @@ class Archives:
                 raise DigestMismatch(subject=source.shown, stated_by=repository.url, expected=commit, actual=said)
             incoming.keep_as = sink.hasher.sha256
         if said and not commit:
-            commit, acquired = said, replace(acquired, commit=said)
+            commit, acquired = said, acquired._replace(commit=said)
             self._note_url(repository.shown, commit=commit)
         if commit:
-            self._note_url(replace(repository, ref=commit).shown, sink.hasher.sha256)
+            self._note_url(repository._replace(ref=commit).shown, sink.hasher.sha256)
         return acquired
 
     def _from_store(
@@ -410,7 +407,7 @@ class Archives:
     def _verify(self, source: Source, data: memoryview, sha256: str) -> Verified:
         limits = self._settings.limits
         if source.repository:  # whatever its URL says, it is fetched as a zip
-            source = replace(source, kind="zip")
+            source = source._replace(kind="zip")
         if source.kind == "wheel":
             return self._verify_wheel(data, source.filename, sha256)
         from remote_wheel.verify.tree import verify_module, verify_tree  # its libraries are for source trees alone

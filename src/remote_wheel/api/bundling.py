@@ -9,9 +9,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -40,8 +39,7 @@ uv pip install --no-index --find-links files REQUIREMENT
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundledFile:
+class BundledFile(NamedTuple):
     """A wheel to bundle: where it is, and what an index says of it."""
 
     project: str

@@ -4,9 +4,8 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -23,8 +22,7 @@ _PLAIN: Final = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(
 _MOST: Final = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Early:
+class Early(NamedTuple):
     """Who asks, with what settings, and where: what the pipeline goes on with, if it finds the same settings.
 
     Until it is closed, it holds the lock on the request's boot record, if there is to be one.

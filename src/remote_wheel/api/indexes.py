@@ -3,9 +3,9 @@
 import glob
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -14,6 +14,7 @@ from remote_wheel.errors import RefusedByPolicy, UsageError
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.local import local_path
 from remote_wheel.settings import Settings
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.source import redact, redact_text
 
 _VARIABLE = "REMOTE_WHEEL_INDEX_{}_{}"
@@ -24,8 +25,7 @@ def _shown(url: str) -> str:
     return redact(url)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(NamedTuple):
     """A simple index. `url` ends in a slash and has no credentials."""
 
     url: str
@@ -37,12 +37,11 @@ class Index:
         return _shown(self.url)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Indexes:
+class Indexes(NamedTuple):
     """`ordered` are asked one after the other, a project of `bound` only at its own; `links` are flat places."""
 
     ordered: tuple[Index, ...]
-    bound: Mapping[NormalizedName, Index] = field(default_factory=dict)
+    bound: Mapping[NormalizedName, Index] = EMPTY
     links: tuple[str, ...] = ()
 
     def of(self, project: NormalizedName) -> tuple[Index, ...]:

@@ -3,9 +3,8 @@
 import codecs
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -18,6 +17,7 @@ from remote_wheel.resolution.provider import Policy
 from remote_wheel.settings import Settings
 from remote_wheel.spec.cutoff import Cutoffs, parse_cutoffs
 from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
 from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
 from remote_wheel.spec.source import is_source
@@ -26,16 +26,15 @@ _FILE: Final = "-r "  # in front of a requirements file's path where requirement
 _ENDINGS: Final = (".txt", ".in")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What is wanted of a resolution beside its requirements."""
 
     policy: Policy
     cutoffs: Cutoffs
     cutoff_origin: str = ""  # where they were set
-    hashes: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)
-    source_hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by the text of a URL or path
-    places: Mapping[NormalizedName, Requirement] = field(default_factory=dict)  # where a project is to come from
+    hashes: Mapping[NormalizedName, frozenset[str]] = EMPTY
+    source_hashes: Mapping[str, frozenset[str]] = EMPTY  # by the text of a URL or path
+    places: Mapping[NormalizedName, Requirement] = EMPTY  # where a project is to come from
     needs_hashes: bool = False  # everything must have one of its own, not only those that are stated
 
     def filter_of(self, project: NormalizedName) -> Filter:

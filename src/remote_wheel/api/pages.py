@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from packaging.utils import NormalizedName
@@ -126,7 +125,7 @@ class Pages:
             return listing
         reason = f"your constraint is {left_out_by.constraint}"
         left_out = [(str(r.version), reason, (r.file.filename if r.file else "",)) for r in listing.releases]
-        return replace(Listing.empty(project), left_out=Omissions(lambda: left_out))
+        return Listing.empty(project)._replace(left_out=Omissions(lambda: left_out))
 
     def _is_plain(self, left_out_by: Filter) -> bool:
         """Whether a listing is what its page and the target make of it, and nothing that the user said."""
@@ -165,7 +164,7 @@ class Pages:
         listing = make_listing(project, pages, self._target, searched=self._shown(searched), left_out_by=left_out_by)
         urls = [release.file.url for release in listing.releases if release.file]
         if is_whole and len(pages) == 1 and all(each == without_secrets(each) for each in urls):
-            self._pack(project, url, pages[0].index, answer, pack_listing(listing))
+            self._pack(project, url, pages[0].origin, answer, pack_listing(listing))
         return listing
 
     def _packed(self, project: NormalizedName, url: str, index: str) -> _Packed | None:

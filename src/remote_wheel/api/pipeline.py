@@ -60,7 +60,7 @@ def run(request: Request, progress: Progress, begun: Early | None = None) -> dic
     """
     if boot.is_on("no_cache", request.options):
         reason = "nothing is written, as you asked (no_cache)"
-        return _carry_out(replace(request, may_be_lean=True), progress, Memory(reads=False, reason=reason))
+        return _carry_out(request._replace(may_be_lean=True), progress, Memory(reads=False, reason=reason))
     try:
         return _carry_out(request, progress, Disk(), begun)
     except StoreError as error:
@@ -68,7 +68,7 @@ def run(request: Request, progress: Progress, begun: Early | None = None) -> dic
             raise
         # What can't be kept can be used all the same, from memory.
         files = Memory(reads=True, reason=error.reason)
-        answer = _carry_out(replace(request, may_be_lean=True), progress, files)
+        answer = _carry_out(request._replace(may_be_lean=True), progress, files)
         answer["plan"]["notes"].append(f"nothing is kept in the cache: {error}")
         return answer
 
@@ -81,7 +81,7 @@ def _carry_out(request: Request, progress: Progress, files: Disk, begun: Early |
         if not run.goes_offline:
             raise
         try:
-            answer = _carry_out(replace(request, options={**request.options, "offline": True}), progress, files)
+            answer = _carry_out(request._replace(options={**request.options, "offline": True}), progress, files)
         except NotCached:
             raise error from None  # what is missing could be had if that were not
         answer["plan"]["notes"].append(f"the cache alone was used: {error}")
@@ -105,8 +105,8 @@ class _Run:
         parse_budget(settings.max_cache_size)  # what only the work behind an import uses, and nobody would hear of
         self.goes_offline = settings.goes_offline
         if self.goes_offline:  # whether there is a network shows at once
-            limits = replace(settings.limits, retries=0, connect_timeout_s=_AUTO_CONNECT_S)
-            settings = replace(settings, limits=limits)
+            limits = settings.limits._replace(retries=0, connect_timeout_s=_AUTO_CONNECT_S)
+            settings = settings._replace(limits=limits)
         self._settings = settings
         self._store = Store(Path(request.cache), boot.STORE_VERSION, files)
         self._begun = begun
@@ -120,7 +120,7 @@ class _Run:
         elsewhere = {name: str(request.options[name]) for name in _TARGET_OPTIONS if request.options.get(name)}
         self._target = target_elsewhere(here, **elsewhere) if elsewhere else here
         if elsewhere:  # what is installed here is not installed there
-            self._settings = settings = replace(settings, prefer_installed=False)
+            self._settings = settings = settings._replace(prefer_installed=False)
         preferred = {NormalizedName(name): version for name, version in request.preferred}
         self._wishes = self._inputs.wishes(settings, self._target, preferred)
         self._planner = self._make_planner(self._archives)
@@ -224,7 +224,7 @@ class _Run:
 
         archives = self._archives.at_hand()
         # What is damaged is made again by the helper: this one makes only what is missing.
-        request = replace(self._request, rebuild=False)
+        request = self._request._replace(rebuild=False)
         recorder = self._make_recorder(request, self._make_planner(archives), lambda pin: self._get(archives, pin))
         names = (split_extras(text)[0] for text in self._inputs.requirements)
         subjects = [parse_requirement(text).name for text in names if not is_source(text)]

@@ -254,7 +254,7 @@ class Planner:
             if asked not in places.get(project, (asked,)):
                 self._keep(self._acquire(parse_source(wanted.url or "", environ=os.environ)))  # it may be the same
             places[project] = places.get(project, frozenset()) | {asked}
-        return replace(self._wishes.policy, places=places)
+        return self._wishes.policy._replace(places=places)
 
     def _check_fits(self, verified: Verified) -> None:
         """Refuse a distribution of another platform or Python, which no index stood in front of."""
@@ -330,7 +330,7 @@ def _source_of(pin: Pin) -> Source:
     """Return the source that a pin was made from, at the revision that was asked for."""
     source = parse_source(pin.url, subdirectory=pin.subdirectory, name=_module_name(pin), environ=os.environ)
     if source.repository:
-        return replace(source, repository=replace(source.repository, ref=pin.revision))
+        return source._replace(repository=source.repository._replace(ref=pin.revision))
     return source
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any, BinaryIO
@@ -289,9 +288,9 @@ def _nowhere(choice: str) -> str:
 def _override(compiled: Compiled, choice: str) -> Compiled:
     """Apply what the user chose; native code can't stay in memory, and is an error only where it was named."""
     if choice == _UNPACKED:
-        return compiled if compiled.reasons else replace(compiled, reasons=("you asked for it (unpack=)",))
+        return compiled if compiled.reasons else compiled._replace(reasons=("you asked for it (unpack=)",))
     if choice in (_IN_MEMORY, _IN_MEMORY_IF_IT_CAN, _IN_MEMORY_IF_NOTHING_ELSE) and not compiled.native:
-        return replace(compiled, reasons=())
+        return compiled._replace(reasons=())
     if choice == _IN_MEMORY_IF_NOTHING_ELSE:
         raise NothingToUnpackTo(project=compiled.verified.filename, file=compiled.native)
     if choice == _IN_MEMORY:

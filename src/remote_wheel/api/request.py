@@ -1,14 +1,12 @@
 """What crosses to the helper process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 BUNDLED_FILES: Final = "files"  # the folder of a bundle that its wheels are in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """One request as it crosses to the helper: JSON values only.
 
     `action` says what `subjects` are: requirements and sources (require), one source (mount), a plan as JSON (plan), or

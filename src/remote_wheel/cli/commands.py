@@ -9,6 +9,7 @@ from remote_wheel.api import cold, plans
 from remote_wheel.api.program import LIST, OPTIONS, SWITCHES, script_lock
 from remote_wheel.cli import output
 from remote_wheel.errors import RemoteWheelError, UsageError
+from remote_wheel.settings import VERSION
 
 if TYPE_CHECKING:
     from remote_wheel.api.plans import Plan
@@ -140,12 +141,10 @@ def _add_cache(commands: Any) -> None:
 
 
 class _Version(argparse.Action):
-    """Prints the version; looking it up takes as long as parsing everything else."""
+    """Prints the version, to where all that we print goes."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        output.artefact(f"{parser.prog} {version('remote_wheel')}")
+        output.artefact(f"{parser.prog} {VERSION}")
         parser.exit()
 
 

@@ -18,7 +18,7 @@ from remote_wheel.spec.repository import HOMES, Forge, Repository, is_commit, se
 
 _REFS_BYTES: Final = 64 * 1024 * 1024  # CPython's, with every pull request, are near 17 MB
 _USERS: Final[Mapping[Forge, str]] = {"github": "x-access-token", "gitlab": "oauth2", "bitbucket": "x-token-auth"}
-_ASSET: Final = re.compile(r"/([^/]+/[^/]+)/releases/download/([^/]+)/([^/]+)")
+_ASSET: Final = r"/([^/]+/[^/]+)/releases/download/([^/]+)/([^/]+)"
 
 
 class Forges:
@@ -77,7 +77,7 @@ class Forges:
         By GitHub's REST API (Releases): the address that people use answers 404 for a private repository.
         """
         parts = urlsplit(url)
-        server, found = f"{parts.scheme}://{parts.netloc}", _ASSET.fullmatch(parts.path)
+        server, found = f"{parts.scheme}://{parts.netloc}", re.fullmatch(_ASSET, parts.path)
         token = self._token("github", server)
         if not found or not token:
             return None

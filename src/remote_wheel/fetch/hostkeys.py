@@ -5,10 +5,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from remote_wheel.errors import UntrustedHost
 from remote_wheel.settings import Limits
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     import paramiko
 
 
-@dataclass(frozen=True, slots=True)
-class KnownHosts:
+class KnownHosts(NamedTuple):
     """What the files say of one host: keys as (type, blob), the blobs of revoked keys, and the files' names."""
 
     keys: tuple[tuple[str, bytes], ...]

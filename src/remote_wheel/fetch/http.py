@@ -7,9 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
-from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -28,7 +26,7 @@ from remote_wheel.errors import (
 )
 from remote_wheel.fetch.port import Answer, Sink, receive
 from remote_wheel.fetch.secure import hide_secrets, is_host_among, is_secure_enough
-from remote_wheel.settings import Limits
+from remote_wheel.settings import VERSION, Limits
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, redact_text
 
@@ -36,7 +34,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 _RETRIED_STATUSES: Final = (429, 500, 502, 503, 504)
 _CONNECT_RETRIES: Final = 2  # a dead host stays dead; these cover a restart behind a balancer, or a lost packet
 _BACKOFF_S: Final = 0.2  # before the second try after a failure; doubled with each that follows
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")  # RFC 9110 section 14.4
+_RANGE: Final = r"bytes (\d+)-(\d+)/(\d+)"  # RFC 9110 section 14.4
 _CONDITIONS: Final = frozenset(("If-None-Match", "If-Modified-Since"))
 _CLOCK: Final = threading.local()  # `until_s`: when what this thread fetches has to be done
 
@@ -63,7 +61,7 @@ class HttpTransport:
             self._session.verify = bundle
         self._session.max_redirects = limits.redirects
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # theirs reach other ports, too
-        self._session.headers["User-Agent"] = f"remote_wheel/{version('remote_wheel')}"
+        self._session.headers["User-Agent"] = f"remote_wheel/{VERSION}"
         retry = Retry(
             total=limits.retries,
             connect=min(_CONNECT_RETRIES, limits.retries),
@@ -123,7 +121,7 @@ class HttpTransport:
                 return answer
             has_bytes = 0
             if parts and (has_bytes := parts.begin(answer, "Range" in headers)):
-                answer = replace(answer, status=200)  # the caller sees one answer
+                answer = answer._replace(status=200)  # the caller sees one answer
             try:
                 body = receive(
                     response.iter_content(_CHUNK_BYTES),
@@ -138,7 +136,7 @@ class HttpTransport:
                 raise _BrokenOff(error) from error
             if has_bytes and parts and not parts.is_whole:
                 raise _BrokenOff(requests.exceptions.ChunkedEncodingError("it ended early"))
-            return replace(answer, body=body)
+            return answer._replace(body=body)
 
     def _may_use_netrc(self, url: str) -> bool:
         """Whether ~/.netrc, which knows hosts alone, may be asked: not for a port nobody named, nor in the clear."""
@@ -207,7 +205,7 @@ class _Parts:
         Raises _BrokenOff for a range that was not asked for.
         """
         if answer.status == 206 and not was_ranged:
-            found = _RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+            found = re.fullmatch(_RANGE, answer.headers.get("content-range", "").strip())
             is_same = (
                 self._etag and answer.headers.get("etag") == self._etag and "content-encoding" not in answer.headers
             )

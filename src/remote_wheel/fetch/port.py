@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from remote_wheel.errors import FetchTimeout, MissingExtra, TooLarge
 from remote_wheel.settings import Limits
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.source import redact
 
 # What a folder of a static index may hold as its page, with the content type that a web server would send.
@@ -31,13 +31,12 @@ class Sink(Protocol):
         """Take the next chunk."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back. Header names are lower case; `url` is where redirects led; `body` is empty with a sink."""
 
     url: str
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = EMPTY
     body: bytes = b""
     is_plain: bool = False  # it crossed a network that may have changed it, though its scheme does not tell
 
@@ -55,12 +54,12 @@ class Transport(Protocol):
         """
 
 
-@dataclass(slots=True)
 class SshAccess:
     """What the user's URLs said of SSH servers, by ``user@host:port`` as it stands in them."""
 
-    passwords: dict[str, str] = field(default_factory=dict)
-    hostkeys: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.passwords: dict[str, str] = {}
+        self.hostkeys: dict[str, str] = {}
 
 
 def receive(

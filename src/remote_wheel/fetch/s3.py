@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -128,7 +127,7 @@ class S3Transport:
                     if files is None and error.response["Error"]["Code"] in (*_MISSING, "AccessDenied", "403"):
                         continue
                     raise
-                return replace(found, headers={**found.headers, "content-type": content_type})
+                return found._replace(headers={**found.headers, "content-type": content_type})
         if files is None:
             raise AccessDenied(url=redact(url), reason="no permission to list the folder, which has no index page")
         if not files:

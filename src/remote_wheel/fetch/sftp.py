@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from remote_wheel.errors import AccessDenied, FetchError, FetchTimeout, InvalidSource, NetworkError, TooLarge
@@ -45,8 +44,7 @@ PASSPHRASE_VARIABLE: Final = "REMOTE_WHEEL_SSH_PASSPHRASE"  # noqa: S105  # its 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%+-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class _Login:
+class _Login(NamedTuple):
     """What OpenSSH's configuration makes of ``user@host:port``."""
 
     host: str

@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -23,11 +22,10 @@ from remote_wheel.spec.version import parse_version
 
 _ONLY_SDIST: Final = "only a source distribution"
 _NO_TAG: Final = "no wheel fits this machine"
-_WHEEL_NAME = re.compile(r"(?P<stem>[^-]+-(?P<version>[^-]+)(-[0-9][^-]*)?)-(?P<tags>[^-]+-[^-]+-[^-]+)\.whl")
+_WHEEL_NAME: Final = r"(?P<stem>[^-]+-(?P<version>[^-]+)(-[0-9][^-]*)?)-(?P<tags>[^-]+-[^-]+-[^-]+)\.whl"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(NamedTuple):
     """What the user leaves out of a project's listing."""
 
     constraint: SpecifierSet | None = None
@@ -92,7 +90,7 @@ def make_listing(
         releases=Releases(
             project,
             [
-                Row(str(version), each.file, pages[-each.order].index)
+                Row(str(version), each.file, pages[-each.order].origin)
                 for version, each in zip(versions, best, strict=True)
             ],
             pre=sum(1 << bit for bit, version in enumerate(versions) if version.is_prerelease),
@@ -197,7 +195,7 @@ def explain_no_match(listing: Listing, requirement: str, specifier: SpecifierSet
             return NoCompatibleWheel(
                 requirement=requirement,
                 wheels=wheels,
-                wheel_tags=tuple(dict.fromkeys(m["tags"] for n in wheels if (m := _WHEEL_NAME.fullmatch(n)))),
+                wheel_tags=tuple(dict.fromkeys(m["tags"] for n in wheels if (m := re.fullmatch(_WHEEL_NAME, n)))),
                 fitting_tags=target.best_tags,
                 reasons=tuple(sorted(reasons - {_NO_TAG})),
             )

@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, overload
 
@@ -24,17 +23,16 @@ class Row(NamedTuple):
     metadata: CoreMetadata | None = None  # known beforehand: a direct URL's, an installed distribution's
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Release:
     """One usable version of a project: from an index, a URL the user gave, or the installed environment.
 
     Compared by identity: a resolution has one object for each. `bit` is its place in the listing, 0 the oldest.
     """
 
-    project: NormalizedName
-    version: Version
-    bit: int
-    row: Row
+    __slots__ = ("bit", "project", "row", "version")
+
+    def __init__(self, project: NormalizedName, version: Version, bit: int, row: Row) -> None:
+        self.project, self.version, self.bit, self.row = project, version, bit, row
 
     @property
     def file(self) -> IndexFile | None:
@@ -174,13 +172,12 @@ class Omissions(Mapping[Version, str]):
         return Omissions(self.rows, version, self._newest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(NamedTuple):
     """A project's usable releases, oldest first, and what was left out and why."""
 
     project: NormalizedName
     releases: Releases
-    left_out: Omissions = field(default_factory=lambda: Omissions(tuple))
+    left_out: Omissions = Omissions(tuple)
     unusable_files: tuple[tuple[str, str], ...] = ()  # (name, what is wrong with it or with its entry)
     notes: tuple[str, ...] = ()  # what is odd about its pages and no reason to refuse them
     searched: tuple[str, ...] = ()  # the indexes asked, redacted
@@ -193,11 +190,10 @@ class Listing:
     def with_installed(self, installed: "Installed") -> "Listing":
         """Return the listing with an *installed* version, which replaces the indexes' same one."""
         releases = self.releases.with_installed(installed.row())
-        return replace(self, releases=releases, left_out=self.left_out.excluding(installed.metadata.version))
+        return self._replace(releases=releases, left_out=self.left_out.excluding(installed.metadata.version))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class Installed(NamedTuple):
     """An installed distribution: its metadata and where its dist-info is."""
 
     metadata: CoreMetadata

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -35,18 +34,17 @@ class IndexFile(NamedTuple):
     provenance: str = ""  # PEP 740: the URL of its attestations
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(NamedTuple):
     """A project's page: its files in the index's order, and what the index says of the project (PEP 792).
 
-    `index` is the index that it is of, as it may be shown. `status` is active, archived, deprecated, quarantined or a
+    `origin` is the index that it is of, as it may be shown. `status` is active, archived, deprecated, quarantined or a
     newer word. `unreadable` has (file, why) for entries that break the format.
     """
 
     project: NormalizedName
     url: str
     files: tuple[IndexFile, ...]
-    index: str = ""
+    origin: str = ""
     status: str = "active"
     status_reason: str = ""
     unreadable: tuple[tuple[str, str], ...] = ()
@@ -91,7 +89,7 @@ def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedN
         project=project,
         url=url,
         files=tuple(files),
-        index=index or url,
+        origin=index or url,
         status=status[0],
         status_reason=status[1],
         unreadable=tuple(unreadable),
@@ -134,7 +132,7 @@ def pages_of_links(page: Page) -> dict[NormalizedName, Page]:
         files.setdefault(_project_of(file.filename), []).append(file)
     files.pop("", None)
     return {
-        NormalizedName(name): replace(page, project=NormalizedName(name), files=tuple(each))
+        NormalizedName(name): page._replace(project=NormalizedName(name), files=tuple(each))
         for name, each in files.items()
     }
 
@@ -143,7 +141,7 @@ def page_of_file(url: str) -> Page:
     """Return the page that has just the file at *url*."""
     filename = unquote(urlsplit(url).path.rpartition("/")[2])
     file = IndexFile(filename=filename, url=url, digests=parse_fragment_digests(urlsplit(url).fragment))
-    return Page(project=NormalizedName(_project_of(filename)), url=url, files=(file,), index=url)
+    return Page(project=NormalizedName(_project_of(filename)), url=url, files=(file,), origin=url)
 
 
 def _project_of(filename: str) -> str:

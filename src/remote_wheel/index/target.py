@@ -4,7 +4,6 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Final
@@ -18,7 +17,7 @@ from remote_wheel.errors import UsageError
 
 # PEP 600: each legacy name is a glibc version.
 _LEGACY_GLIBC: Final = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-_PLATFORM: Final = re.compile(
+_PLATFORM: Final = (
     r"(?P<kind>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<machine>\w+)"
     r"|macosx_(?P<mac_major>\d+)_(?P<mac_minor>\d+)_(?P<mac_machine>\w+)"
     r"|win_(?P<win_machine>amd64|arm64)|(?P<win32>win32)|linux_(?P<linux_machine>\w+)"
@@ -34,22 +33,21 @@ _SHORT: Final = {
 _WINDOWS_MACHINES: Final = {"amd64": "AMD64", "arm64": "ARM64"}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Target:
     """Python version and marker environment (PEP 508); *make_tags* gives the compatible tags from best to worst.
 
     There are a thousand, and only who reads a page needs them. Targets of the same `key` have the same ones.
     """
 
-    python: Version
-    environment: dict[str, str]
-    key: str
-    make_tags: Callable[[], Iterable[Tag]]
+    def __init__(
+        self, *, python: Version, environment: dict[str, str], key: str, make_tags: Callable[[], Iterable[Tag]]
+    ) -> None:
+        self.python, self.environment, self.key, self._make_tags = python, environment, key, make_tags
 
     @cached_property
     def tag_ranks(self) -> dict[Tag, int]:
         """The compatible tags (PEP 425) with their ranks, 0 the best."""
-        return {tag: rank for rank, tag in enumerate(dict.fromkeys(self.make_tags()))}
+        return {tag: rank for rank, tag in enumerate(dict.fromkeys(self._make_tags()))}
 
     def admits_python(self, requires_python: str) -> bool:
         """Whether a ``Requires-Python`` is met; raises packaging's InvalidSpecifier where it is none."""
@@ -125,7 +123,7 @@ def _parse_python(text: str) -> Version:
 
 def _read_platform(text: str) -> tuple[list[str], dict[str, str]]:
     """Return the platform tags that *text* can use, best first, and what its markers are."""
-    found = _PLATFORM.fullmatch(text)
+    found = re.fullmatch(_PLATFORM, text)
     if not found:
         way = "Write a platform tag (manylinux_2_28_x86_64, macosx_11_0_arm64, win_amd64), or linux, macos, windows."
         raise UsageError(message=f"platform={text!r} is not known", way_out=way)

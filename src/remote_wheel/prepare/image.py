@@ -8,9 +8,8 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from remote_wheel.mounts.image import MODULE, PACKAGE, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
@@ -28,8 +27,7 @@ _UNCHECKED_HASH: Final = (1).to_bytes(4, "little")  # PEP 552: hash-based, and t
 NOTHING_KNOWN: Final[Mapping[str, CodeType]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
+class Compiled(NamedTuple):
     """A distribution's modules, compiled, and the reasons to unpack it (none: it stays in memory).
 
     `native` is the first file that must be one on disk.

@@ -3,8 +3,7 @@
 import importlib.machinery
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from remote_wheel.mounts.image import BYTECODE, EXTENSION, EXTENSION_PACKAGE, MODULE, PACKAGE
 
@@ -13,8 +12,7 @@ _EXTENSIONS: Final = tuple(sorted(importlib.machinery.EXTENSION_SUFFIXES, key=le
 _PROTECTED: Final = frozenset((*sys.stdlib_module_names, "sitecustomize", "usercustomize", "remote_wheel"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleTable:
+class ModuleTable(NamedTuple):
     """Modules by path without suffix (``flask/app``) as (kind, file name), and all folders that hold anything."""
 
     modules: Mapping[str, tuple[int, str]]

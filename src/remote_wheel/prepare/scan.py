@@ -8,7 +8,6 @@ docs/decisions/0004-in-memory-or-unpacked.md has the measurements.
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from types import CodeType
 from typing import Final
 
@@ -51,18 +50,17 @@ def may_tell(source: bytes) -> bool:
     )
 
 
-@dataclass(slots=True)
 class Scan:
     """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must.
 
     `native` is the first shared library, which no setting can leave in memory.
     """
 
-    _reasons: dict[str, None] = field(default_factory=dict)
-    native: str = ""
-    _data: str = ""
-    _uses_resources: bool = False
-    _uses_file: bool = False
+    def __init__(self) -> None:
+        self._reasons: dict[str, None] = {}
+        self.native = ""
+        self._data = ""
+        self._uses_resources = self._uses_file = False
 
     def add_path(self, path: str) -> None:
         """Take note of a file by its name."""

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from nab_resolver.resolver import BaseProvider
@@ -16,6 +15,7 @@ from remote_wheel.index.target import Target
 from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.metadata import CoreMetadata
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
@@ -51,8 +51,7 @@ class Node(NamedTuple):
         return f"{self.project}[{self.extra}]" if self.extra else self.project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(NamedTuple):
     """Which releases are taken among those that fit.
 
     `pre` admits pre-releases of every project, or of those named. What `constraints` exclude the listings have left out
@@ -62,10 +61,10 @@ class Policy:
 
     pre: bool | frozenset[NormalizedName] = False
     prefer_installed: bool = True
-    preferred: Mapping[NormalizedName, str] = field(default_factory=dict)  # versions this process has mounted
-    constraints: Mapping[NormalizedName, SpecifierSet] = field(default_factory=dict)
-    overrides: Mapping[NormalizedName, tuple[Dependency, ...]] = field(default_factory=dict)
-    places: Mapping[NormalizedName, frozenset[str]] = field(default_factory=dict)  # URLs, redacted
+    preferred: Mapping[NormalizedName, str] = EMPTY  # versions this process has mounted
+    constraints: Mapping[NormalizedName, SpecifierSet] = EMPTY
+    overrides: Mapping[NormalizedName, tuple[Dependency, ...]] = EMPTY
+    places: Mapping[NormalizedName, frozenset[str]] = EMPTY  # URLs, redacted
 
     def overridden(self, dependency: Dependency) -> tuple[Dependency, ...]:
         """Return what stands for *dependency*: itself, or what the user wants in its place."""

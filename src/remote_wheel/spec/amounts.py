@@ -5,17 +5,15 @@ from typing import Final
 
 from remote_wheel.errors import UsageError
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_AGE: Final = re.compile(
-    r"(\d+)\s*(s(?:econds?)?|m(?:in(?:utes?)?)?|h(?:ours?)?|d(?:ays?)?|w(?:eeks?)?)", re.IGNORECASE
-)
+_SIZE: Final = r"(?i)(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?"
+_AGE: Final = r"(?i)(\d+)\s*(s(?:econds?)?|m(?:in(?:utes?)?)?|h(?:ours?)?|d(?:ays?)?|w(?:eeks?)?)"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def parse_size(text: str) -> int:
     """Return the bytes that *text* is: ``2GB``, ``500 MB`` (powers of ten), ``1GiB`` (of two). Raises UsageError."""
-    if not (found := _SIZE.fullmatch(text.strip())):
+    if not (found := re.fullmatch(_SIZE, text.strip())):
         raise UsageError(message=f"{text!r} is no size", way_out="As in 500MB, 2GB or 1GiB.")
     number, prefix, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
@@ -34,7 +32,7 @@ def parse_budget(text: str) -> int | None:
 
 def parse_age(text: str) -> float:
     """Return the seconds that *text* is: ``30d``, ``12h``, ``90m``. Raises UsageError."""
-    if not (found := _AGE.fullmatch(text.strip())):
+    if not (found := re.fullmatch(_AGE, text.strip())):
         raise UsageError(message=f"{text!r} is no age", way_out="As in 30d, 12h or 2w.")
     return float(int(found[1]) * _SECONDS[found[2][0].lower()])
 

@@ -7,9 +7,8 @@ for the assignment of a literal at most.
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pathspec import GitIgnoreSpec
 
@@ -18,8 +17,7 @@ _ASIDE: Final = frozenset(("tests", "test", "testing", "docs", "doc", "examples"
 _NATIVE_SETUP: Final = re.compile(r"\b(ext_modules|cffi_modules|rust_extensions|Extension\s*\()")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceTree:
+class SourceTree(NamedTuple):
     """The files of one project's folder. `version_hint` is the version that a tag stands for, if there is one."""
 
     subject: str

@@ -2,26 +2,25 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import UsageError
+from remote_wheel.spec.empty import EMPTY
 
-_AGE: Final = re.compile(r"P?(\d+)\s*(h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
+_AGE: Final = r"(?i)P?(\d+)\s*(h|hours?|d|days?|w|weeks?)"
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE: Final = r"\d{4}-\d{2}-\d{2}"
 _NEVER: Final = ("none", "false")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cutoffs:
+class Cutoffs(NamedTuple):
     """Up to when files count: `moment` for every project but those of `projects`; None is no bound."""
 
     moment: datetime | None = None
-    projects: Mapping[NormalizedName, datetime | None] = field(default_factory=dict)
+    projects: Mapping[NormalizedName, datetime | None] = EMPTY
 
     def of(self, project: NormalizedName) -> datetime | None:
         """Return the bound of *project*."""
@@ -46,7 +45,7 @@ def parse_cutoffs(texts: Iterable[str], now: datetime) -> Cutoffs:
 
 def is_age(text: str) -> bool:
     """Whether a cutoff is an age, and so another moment each time."""
-    return bool(_AGE.fullmatch(text.rpartition("=")[2].strip()))
+    return bool(re.fullmatch(_AGE, text.rpartition("=")[2].strip()))
 
 
 def parse_moment(text: str) -> datetime | None:
@@ -61,10 +60,10 @@ def parse_moment(text: str) -> datetime | None:
 def _parse(text: str, now: datetime) -> datetime | None:
     if text.lower() in _NEVER:
         return None
-    if age := _AGE.fullmatch(text):
+    if age := re.fullmatch(_AGE, text):
         return now - timedelta(hours=int(age[1]) * _HOURS[age[2][0].lower()])
     moment = parse_moment(text)
     if moment is None:
         way = "Write a date (2026-01-31), a moment (2026-01-31T12:00:00Z) or an age (7d), alone or as PROJECT=…"
         raise UsageError(message=f"exclude_newer={text!r} is no point in time", way_out=way)
-    return moment + timedelta(days=1) if _DATE.fullmatch(text) else moment
+    return moment + timedelta(days=1) if re.fullmatch(_DATE, text) else moment

@@ -2,8 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import canonicalize_name
@@ -11,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from remote_wheel.errors import InvalidMetadata, MustBeBuilt
 from remote_wheel.spec.backends import SourceTree, backend_of, find_generated, find_roots, find_version, why_built
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.legacy import read_legacy, read_legacy_files
 from remote_wheel.spec.poetry import requirements_of_poetry
 
@@ -19,8 +19,7 @@ _NEEDED: Final = ("dependencies", "optional-dependencies", "requires-python", "s
 _UNKNOWN_VERSION: Final = "0"  # the oldest that PEP 440 has: it satisfies no lower bound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class Description(NamedTuple):
     """What is known of a project without a build.
 
     `files` are its dist-info's, `roots` as backends.find_roots says, `generated` what a build would add to the tree.
@@ -28,7 +27,7 @@ class Description:
 
     files: Mapping[str, bytes]
     roots: tuple[tuple[str, str], ...]
-    generated: Mapping[str, bytes] = field(default_factory=dict)
+    generated: Mapping[str, bytes] = EMPTY
 
 
 def describe(tree: SourceTree) -> Description | None:
@@ -61,7 +60,7 @@ def describe(tree: SourceTree) -> Description | None:
             return None
         version = str((project or sdist or {}).get("version", ""))
         generated = find_generated(pyproject, version, tree)
-        whole = replace(tree, paths={*tree.paths, *generated})
+        whole = tree._replace(paths={*tree.paths, *generated})
         return Description(files=files, roots=find_roots(pyproject, name, whole), generated=generated)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise InvalidMetadata(subject=tree.subject, reason=f"a table has a wrong type or value ({error})") from error

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from remote_wheel.errors import InvalidSource
@@ -20,8 +19,8 @@ _SERVER_VARIABLES: Final[Mapping[Forge, tuple[str, ...]]] = {
     "gitlab": ("CI_SERVER_URL", "GITLAB_HOST"),
     "bitbucket": ("BITBUCKET_SERVER_URL",),
 }
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # SHA-1 and SHA-256 repositories
-_SHORT: Final = re.compile(r"(github|gitlab|bitbucket):(?!//)([^@#]+)(?:@([^#]+))?")
+_COMMIT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"  # SHA-1 and SHA-256 repositories
+_SHORT: Final = r"(github|gitlab|bitbucket):(?!//)([^@#]+)(?:@([^#]+))?"
 _ENDING: Final = r"\.(?:zip|tar\.gz)"
 _ARCHIVES: Final[Mapping[Forge, str]] = {  # the forms that the forges' own download links have
     "github": rf"(?P<path>[^/]+/[^/]+)/archive/(?P<ref>.+){_ENDING}",
@@ -30,8 +29,7 @@ _ARCHIVES: Final[Mapping[Forge, str]] = {  # the forms that the forges' own down
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class Repository(NamedTuple):
     """One repository at one reference. `server` is ``https://host``, `path` ``owner/name``; an empty `ref` is HEAD."""
 
     forge: Forge
@@ -76,7 +74,7 @@ class Repository:
 
 def is_commit(ref: str) -> bool:
     """Whether *ref* is a full commit id, which can't move."""
-    return bool(_COMMIT.fullmatch(ref))
+    return bool(re.fullmatch(_COMMIT, ref))
 
 
 def parse_repository(text: str, environ: Mapping[str, str]) -> Repository | None:
@@ -86,7 +84,7 @@ def parse_repository(text: str, environ: Mapping[str, str]) -> Repository | None
     URLs of the three, and pip's ``git+https://host/owner/name@ref`` where the host is one of them. *environ* names
     other servers as GitHub Actions, gh, GitLab CI and glab do. Raises InvalidSource for a reference without a name.
     """
-    if match := _SHORT.fullmatch(text.partition("#")[0]):
+    if match := re.fullmatch(_SHORT, text.partition("#")[0]):
         forge: Forge = match[1]  # type: ignore[assignment]  # the pattern names the three
         return _of_parts(text, forge, match[2], match[3] or "", environ)
     is_git = text.startswith("git+")

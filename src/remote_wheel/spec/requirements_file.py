@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from remote_wheel.errors import UsageError
 from remote_wheel.spec.digest import STRONG
 
-_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
-_VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_HASH: Final = re.compile(r"\s--hash[= ]\s*(\w+):([0-9a-fA-F]+)")
+_COMMENT: Final = r"(^|\s+)#.*$"
+_VARIABLE: Final = r"\$\{([A-Z0-9_]+)\}"
+_HASH: Final = r"\s--hash[= ]\s*(\w+):([0-9a-fA-F]+)"
 # As pip spells them → the option of ours, and whether it has a value.
 _OPTIONS: Final[Mapping[str, tuple[str, bool]]] = {
     "-i": ("index_url", True),
@@ -31,16 +30,16 @@ _NESTED: Final = {
 _WITHOUT_MEANING: Final = ("--prefer-binary", "--only-binary", "--use-feature")  # wheels are all we take
 
 
-@dataclass(slots=True, kw_only=True)
 class RequirementsFile:
     """What a file and those that it names ask for; `options` are by our names, `hashes` by requirement."""
 
-    requirements: list[str] = field(default_factory=list)
-    constraints: list[str] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)  # requirement or constraint → "file, line n"
-    hashes: dict[str, frozenset[str]] = field(default_factory=dict)  # requirement → "algorithm:hex"
-    options: dict[str, list[str]] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)  # all that were read
+    def __init__(self) -> None:
+        self.requirements: list[str] = []
+        self.constraints: list[str] = []
+        self.places: dict[str, str] = {}  # requirement or constraint → "file, line n"
+        self.hashes: dict[str, frozenset[str]] = {}  # requirement → "algorithm:hex"
+        self.options: dict[str, list[str]] = {}
+        self.files: list[str] = []  # all that were read
 
 
 def parse_requirements_file(
@@ -97,9 +96,9 @@ def _lines(text: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             whole += line[:-1] + " "
             continue
-        said = _COMMENT.sub("", whole + line).strip()
+        said = re.sub(_COMMENT, "", whole + line).strip()
         if said:
-            yield start, _VARIABLE.sub(lambda match: environ.get(match[1], match[0]), said)
+            yield start, re.sub(_VARIABLE, lambda match: environ.get(match[1], match[0]), said)
         whole, start = "", 0
     if whole.strip():
         yield start, whole.strip()
@@ -117,8 +116,8 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _with_hashes(line: str, path: str, number: int, found: RequirementsFile) -> str:
-    hashes = frozenset(f"{algorithm.lower()}:{digest.lower()}" for algorithm, digest in _HASH.findall(line))
-    requirement = _HASH.sub("", line).strip()
+    hashes = frozenset(f"{algorithm.lower()}:{digest.lower()}" for algorithm, digest in re.findall(_HASH, line))
+    requirement = re.sub(_HASH, "", line).strip()
     if " --" in requirement:
         option = requirement.partition(" --")[2].partition(" ")[0]
         raise _refusal(path, number, f"the option --{option} is not known")

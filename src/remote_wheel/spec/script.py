@@ -3,9 +3,8 @@
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -34,8 +33,7 @@ _PRE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(NamedTuple):
     """What a script's block says. `options` are by our names, with where each was set, as of settings.read_config."""
 
     requirements: tuple[str, ...]

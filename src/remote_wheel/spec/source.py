@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from remote_wheel.errors import InvalidSource, UsageError
 from remote_wheel.spec.digest import malformed_digest, parse_fragment_digests
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.repository import Repository, parse_repository
 
 Kind = Literal["wheel", "zip", "tar", "module"]
@@ -20,11 +20,10 @@ _KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(_TARS, _TAR),
 }
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: C:\ is a drive
-_HOSTKEY: Final = re.compile(r"(?:^|[?&;#])hostkey=(SHA256:[A-Za-z0-9+/]{43})=?(?=$|[&;#])")
+_HOSTKEY: Final = r"(?:^|[?&;#])hostkey=(SHA256:[A-Za-z0-9+/]{43})=?(?=$|[&;#])"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """Where one archive or module comes from. `url` has no fragment; for a local file it is its path.
 
     `repository` is set where the source is one: its archive's URL follows from the commit. `hostkey` is the
@@ -35,7 +34,7 @@ class Source:
     filename: str
     kind: Kind
     is_local: bool = False
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = EMPTY
     subdirectory: str = ""
     repository: Repository | None = None
     hostkey: str = ""
@@ -72,7 +71,7 @@ def parse_source(
         why = f"{name!r} is no module name" if source.kind == "module" else f"{source.shown!r} is no single module"
         raise UsageError(message=f"name= names a single .py module, and {why}")
     folder = subdirectory or (_fragment_value(fragment, "subdirectory") if scheme else "")
-    return replace(source, subdirectory=folder)
+    return source._replace(subdirectory=folder)
 
 
 def is_source(text: str) -> bool:
@@ -126,7 +125,7 @@ def take_hostkey(url: str) -> tuple[str, str]:
     Raises InvalidSource for a fingerprint that is none.
     """
     parts = urlsplit(url)
-    found = {*_HOSTKEY.findall(f"?{parts.query}"), *_HOSTKEY.findall(f"#{parts.fragment}")}
+    found = {*re.findall(_HOSTKEY, f"?{parts.query}"), *re.findall(_HOSTKEY, f"#{parts.fragment}")}
     if not found and "hostkey=" in url:
         raise InvalidSource(source=redact(url), reason="hostkey= is no SHA256:… fingerprint as ssh-keygen -l shows")
     if len(found) > 1:

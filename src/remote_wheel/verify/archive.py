@@ -9,8 +9,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from remote_wheel.errors import UnsafeArchive
 from remote_wheel.settings import Limits
@@ -33,8 +32,7 @@ _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _NO_EXTRA: Final[dict[int, memoryview]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One file or folder of an archive. Offsets and sizes in bytes."""
 
     name: str

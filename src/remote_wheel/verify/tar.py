@@ -8,8 +8,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from remote_wheel.errors import InvalidSource, UnsafeArchive
 from remote_wheel.settings import Limits
@@ -26,8 +25,7 @@ _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
 _SPARSE: Final = "GNU.sparse."
 
 
-@dataclass(frozen=True, slots=True)
-class TarMember:
+class TarMember(NamedTuple):
     """One file, folder or symbolic link. Offsets in bytes of the uncompressed archive."""
 
     name: str

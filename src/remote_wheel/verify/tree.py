@@ -28,7 +28,7 @@ _NOT_IMPORTED: Final = frozenset(
 
 
 _File = str | bytes  # a member's name, or the contents of a file that a build would make
-_EGG_INFO: Final = re.compile(r"(?:[^/]+/)?[^/]+\.egg-info/")  # what setuptools leaves behind in an sdist
+_EGG_INFO: Final = r"(?:[^/]+/)?[^/]+\.egg-info/"  # what setuptools leaves behind in an sdist
 
 
 def verify_tree(
@@ -161,7 +161,7 @@ def _importable(paths: Mapping[str, _File], roots: Sequence[tuple[str, str]]) ->
             inner = _below(paths, f"{place}/" if place else "")
             found |= {f"{target}/{path}" if target else path: name for path, name in inner.items()}
         return found
-    paths = {path: name for path, name in paths.items() if not _EGG_INFO.match(path)}
+    paths = {path: name for path, name in paths.items() if not re.match(_EGG_INFO, path)}
     source = _below(paths, "src/")
     if source and "__init__.py" not in source and any(path.endswith(".py") for path in source):
         return source

@@ -6,8 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
@@ -31,8 +30,7 @@ _RECORD_BYTES: Final = 128 * 1024 * 1024  # Limits.members lines of 600 characte
 _UNRECORDED: Final = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(NamedTuple):
     """A distribution that passed. Made by verify_wheel, verify_tree and verify_module alone.
 
     `files` maps a path below the import root to the archive's member, or to bytes where a file was derived
@@ -47,7 +45,7 @@ class Verified:
     dist_info: str = ""
     metadata: CoreMetadata | None = None
     left_out: tuple[str, ...] = ()
-    tags: frozenset[Tag] = field(default_factory=frozenset)
+    tags: frozenset[Tag] = frozenset()
     content_sha256: str = ""
     problems: tuple[tuple[str, str], ...] = ()  # of its RECORD, if the caller was lenient: (file, what)
 
