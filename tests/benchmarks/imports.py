@@ -27,7 +27,7 @@ CASES = {
 }
 BUDGET = ("sympy", "django", "rich", "flask")  # the geometric mean of these is what the budgets are about
 NOT_ZIPPED = ("flask", "sqlalchemy", "numpy", "pandas")  # native code, or packages without __init__
-WARM_ROUNDS, COLD_ROUNDS, COLD_REST_S = 9, 5, 3.0
+WARM_ROUNDS, COLD_ROUNDS, COLD_REST_S = 15, 9, 3.0
 FEWER = {"pip": 1, "pip-run": 1, "pex": 1, "zipimport": 5}  # rounds of what takes seconds each time
 ROOT = Path(__file__).resolve().parent.parent.parent
 

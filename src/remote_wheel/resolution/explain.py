@@ -14,13 +14,12 @@ from remote_wheel.errors import Unsatisfiable
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.resolution.provider import Node, Provider, is_refusal
 from remote_wheel.spec.dependency import Dependency
-from remote_wheel.spec.requirement import parse_requirement
 
 _FEW: Final = 3  # ways in which the releases of one project depend on another
 _Edges = dict[tuple[Node, Node], dict[Release, None]]
 
 
-def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: Sequence[str]) -> Unsatisfiable:
+def explain_unsatisfiable(error: SolverError, provider: Provider, required: Sequence[Dependency]) -> Unsatisfiable:
     """Turn the proof in *error* into sentences: what you require, what each release depends on, what there is."""
     proof = error.incompatibility
     leaves = [leaf for leaf in proof.walk() if leaf.cause_left is None] if proof else []
@@ -47,17 +46,20 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, requirements: 
         # Of a project in the middle of a chain, what exists is of interest only where something was left out.
         if project in provider.listings and (project not in parents or _left_out(provider.listings[project], provider))
     ]
-    wanted = _wanted(edges, asked, provider)
+    taking_part = [each for each in required if each.text in asked]
+    wanted = _wanted(edges, taking_part, provider)
     return Unsatisfiable(
-        requirements=tuple(text for text in requirements if text in asked) or tuple(requirements),
+        requirements=tuple(each.text for each in taking_part or required),
         reasons=tuple(dict.fromkeys(reasons)),
         notes=tuple(_what_exists(provider.listings[project], provider, wanted[project]) for project in known),
     )
 
 
-def _wanted(edges: _Edges, asked: Iterable[str], provider: Provider) -> dict[NormalizedName, list[SpecifierSet]]:
+def _wanted(
+    edges: _Edges, asked: Iterable[Dependency], provider: Provider
+) -> dict[NormalizedName, list[SpecifierSet]]:
     """Return by project the versions that the requirements of a proof ask for."""
-    wanted = dict.fromkeys(Dependency.of(parse_requirement(text)) for text in asked)
+    wanted = dict.fromkeys(asked)
     for (parent, child), releases in edges.items():
         wanted |= {each: None for release in releases for each in provider.reasons(parent, child, release)}
     found: dict[NormalizedName, list[SpecifierSet]] = defaultdict(list)

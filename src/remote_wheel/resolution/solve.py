@@ -79,7 +79,7 @@ def solve_once(asked: Sequence[Dependency], provider: Provider, max_rounds: int)
         reason = "it takes too long; that there is no solution is not proven"
         raise ResolutionLimit(requirements=texts, reason=reason) from error
     except SolverError as error:
-        raise explain_unsatisfiable(error, provider, texts) from error
+        raise explain_unsatisfiable(error, provider, wanted) from error
     return _make_plan(solution.pins, wanted, provider)
 
 
