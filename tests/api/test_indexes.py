@@ -95,6 +95,7 @@ def test_a_bound_project_comes_from_its_index_alone(
     assert "is not NAME=URL" in resolving("torch", options="index=['https://index.example/simple']")
 
 
+@pytest.mark.slow
 def test_flat_places_beside_an_index(
     index: LoopbackIndex, resolving: Resolving, remote_wheel: Python, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_new_plan_warns_once(index: LoopbackIndex, python: Python, remote_whee
     assert remote_wheel("run", "--with", "thing", "--isolated", "-c", "import thing").stderr == ""
 
 
+@pytest.mark.slow
 def test_a_page_of_a_hundred_thousand_files(index: LoopbackIndex, resolving: Resolving) -> None:
     """Some 30 MB, most of it of no use: old versions, other systems, names that no standard explains."""
     file = index.add("thing", "1.0")

@@ -104,6 +104,7 @@ def look_at(session: int, peaks: dict[int, int]) -> bool:
 @pytest.mark.parametrize(
     ("tag", "is_local"), [("py3-none-any", False), ("py3-none-linux_x86_64", True)], ids=["fetched", "local, unpacked"]
 )
+@pytest.mark.slow
 def test_half_a_gigabyte(served: tuple[Path, str], tmp_path: Path, tag: str, is_local: bool) -> None:
     folder, url = served
     found = []

@@ -321,6 +321,7 @@ def test_a_repository_in_a_lock_of_another_tool(shed: Forge, python: Python, tmp
     assert python(code).stdout == "1 1\n"
 
 
+@pytest.mark.slow
 def test_archives_and_modules_of_every_kind(
     garden: LoopbackIndex, bucket: Bucket, ssh: SshServer, remote_wheel: Python, tmp_path: Path
 ) -> None:

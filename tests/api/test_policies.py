@@ -73,6 +73,11 @@ def test_files_without_an_upload_time_are_left_out(garden: LoopbackIndex, resolv
         ("constraints=['soil[x]<2']", "the constraint 'soil[x]<2' has an extra"),
         ("constraints=['soil=2']", "the constraint 'soil=2' is not a valid requirement"),
         ("overrides=['?']", "the override '?' is not a valid requirement"),
+        ("overrides=['x; os_name ~= \"posix\"']", "the override 'x; os_name ~= \"posix\"' is not a valid requirement"),
+        (
+            "constraints=['x; os_name ~= \"posix\"']",
+            "the constraint 'x; os_name ~= \"posix\"' is not a valid requirement",
+        ),
         ("exclude_newer='soon'", "exclude_newer='soon' is no point in time"),
         ("constraints=['nowhere.txt']", "the requirements file 'nowhere.txt' can't be read: No such file"),
     ],
@@ -213,6 +218,7 @@ def test_a_place_may_stand_in_overrides_and_constraints(
     assert resolving("garden", f"soil @ {own_soil}", options=options) == "garden==1.0,soil==2.5"
 
 
+@pytest.mark.slow
 def test_hashes_follow_markers_and_stand_behind_urls(
     own_soil: str, garden: LoopbackIndex, resolving: Resolving, tmp_path: Path
 ) -> None:

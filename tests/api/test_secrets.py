@@ -105,6 +105,7 @@ def check_nowhere(folder: Path, printed: str) -> None:
             assert CANARY not in path.name
 
 
+@pytest.mark.slow
 def test_no_command_tells_a_secret(shop: LoopbackIndex, tmp_path: Path) -> None:
     logged = 0
     for expected, arguments in commands(shop):

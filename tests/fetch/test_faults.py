@@ -129,6 +129,7 @@ def test_another_file_starts_over(proxy: FaultProxy, index: LoopbackIndex, clien
     assert bytes(changed.data) == b"another file"
 
 
+@pytest.mark.slow
 def test_what_never_comes_ends_with_our_error(proxy: FaultProxy, client: Client) -> None:
     url = f"http://127.0.0.1:{proxy.port}/files/thing-1-py3-none-any.whl"
     proxy.faults = [Fault(WHEEL, "truncate", 100, times=99)]

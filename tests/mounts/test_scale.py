@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.utils import NormalizedName
 
 from fixtures.wheels import make_wheel
@@ -71,6 +72,7 @@ assert not asked, asked
     python(code, write(entries, tmp_path / "entries.json"))
 
 
+@pytest.mark.slow
 def test_a_wheel_of_fifty_thousand_members(tmp_path: Path, python: Python) -> None:
     files = {f"big/d{n // 1000}/m{n}.py": "" for n in range(49_990)} | {"big/__init__.py": "VALUE = 1\n"}
     entry = entry_of(preparation(tmp_path), "big", files)

@@ -119,6 +119,7 @@ SHAPES: list[Callable[[random.Random], tuple[Graph, list[str]]]] = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=[shape.__name__ for shape in SHAPES])
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
 def test_hard_cases_end(shape: Callable[[random.Random], tuple[Graph, list[str]]], seed: int) -> None:
     graph, roots = shape(random.Random(seed))
     try:

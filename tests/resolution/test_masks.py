@@ -1,5 +1,6 @@
 """Masks: bisection gives what asking each release gives."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
@@ -32,6 +33,7 @@ def releases_of(versions: list[str]) -> Releases:
 
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(VERSION, max_size=25), st.lists(CLAUSE, max_size=3).map(",".join))
+@pytest.mark.slow
 def test_bisection_is_right(versions: list[str], text: str) -> None:
     releases, specifiers = releases_of(versions), SpecifierSet(text)
     masks = Masks(releases, preferred="", prefers_installed=False)

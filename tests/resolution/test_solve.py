@@ -307,6 +307,30 @@ def test_only_the_requirements_that_take_part_are_named() -> None:
     assert caught.value.requirements == ("a", "b")
 
 
+@pytest.mark.parametrize("place", ["https://h/c.whl", "#x", "//me:pw@"])
+def test_a_release_that_depends_on_a_url_is_not_taken(place: str) -> None:
+    with pytest.raises(Unsatisfiable, match="depends on c by URL, which only you may ask for"):
+        plan_of({"a": {"1": [f"c @ {place}"]}, "c": {"1": []}}, "a")
+
+
+def test_what_one_extra_makes_unusable_is_told_of_the_rest() -> None:
+    needs = ["e", "c @ https://h/c.whl ; extra == 'x'"]
+    graph: Graph = {
+        "d": {"1": [], "2": ["a[x]"]},
+        "a": {"1": needs, "2": needs},
+        "e": {"1": ["b>=2"], "2": ["b>=2"]},
+        "b": {"1": [], "2": []},
+    }
+    with pytest.raises(Unsatisfiable, match="all versions of a depend on e and all versions of e depend on b>=2"):
+        plan_of(graph, "d", "a", "b<2")
+
+
+def test_two_requirements_that_say_the_same_are_told_once() -> None:
+    needs = ["b>=2; os_name == 'posix'", "b>=2; sys_platform == 'linux'", "b!=5; sys_platform == 'linux'"]
+    with pytest.raises(Unsatisfiable, match="a 1 depends on b>=2 and b!=5, and you require"):
+        plan_of({"a": {"1": needs}, "b": {"1": [], "2": []}}, "a", "b<2")
+
+
 def test_a_plan_survives_its_json() -> None:
     plan = plan_of({"a": {"1": ["b"]}, "b": {"1": []}}, "a")
     assert plan_from_json(plan_to_json(plan), Plan) == plan
@@ -404,6 +428,7 @@ def test_brute_force_agrees(seed: int) -> None:
 
 
 @pytest.mark.parametrize("block", range(10))
+@pytest.mark.slow
 def test_brute_force_agrees_on_thousands_of_graphs(block: int) -> None:
     for seed in range(block * 300, block * 300 + 300):
         check_against_brute_force(seed)

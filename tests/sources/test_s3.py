@@ -177,6 +177,7 @@ def test_what_goes_wrong_is_said(
         (503, "SlowDown", "ServerError: can't fetch s3://shelf/x.py: S3 answers SlowDown"),
     ],
 )
+@pytest.mark.slow
 def test_what_only_the_real_one_answers(mounting: Mounting, status: int, code: str, said: str) -> None:
     """Answers as Amazon documents them (S3 API Reference, Error Responses), which SeaweedFS never gives."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()

@@ -360,6 +360,7 @@ def test_without_paramiko_the_extra_is_named(mounting: Mounting, tmp_path: Path)
     assert "sftp:// needs paramiko: pip install 'remote-wheel[ssh]'" in said
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_is_left_in_time(ssh: SshServer) -> None:
     """Its library reads until a piece is whole, and each packet is in time."""
     place = ssh.put("large.bin", os.urandom(400_000))

@@ -40,6 +40,7 @@ def test_names_are_normal_and_in_order() -> None:
 def test_what_is_secret_in_a_url_is_not_kept() -> None:
     dependency = Dependency.parse("a @ https://me:secret@h/x.whl")
     assert "secret" not in repr(dependency)
+    assert Dependency.parse("a @ //me:secret@").url == "***"
 
 
 def test_a_dependency_admits_what_each_clause_contains() -> None:

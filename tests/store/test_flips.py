@@ -52,6 +52,7 @@ def readers(store: Store) -> dict[str, Callable[[Path], object]]:
     }
 
 
+@pytest.mark.slow
 def test_flipped_bytes_are_never_believed(index: LoopbackIndex, python: Python, cache: Path) -> None:
     index.add("app", "1", {"app/__init__.py": "from lib import V\nclass A:\n    'doc'\n"}, requires=["lib"])
     index.add("lib", "1", {"lib.py": "V = 1\n"})

@@ -40,6 +40,7 @@ def start(*arguments: str, **environ: str) -> "subprocess.Popen[bytes]":
     )
 
 
+@pytest.mark.slow
 def test_sixty_four_processes_fetch_each_wheel_once(index: LoopbackIndex, cache: Path) -> None:
     fill(index)
     started = [(WHEELS[at % len(WHEELS)], start("-c", CODE, WHEELS[at % len(WHEELS)])) for at in range(AT_ONCE)]

@@ -60,6 +60,7 @@ def test_hostile_wheels_are_refused_by_their_rule(name: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_the_verdict_is_the_same_on_every_way_in(
     index: LoopbackIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

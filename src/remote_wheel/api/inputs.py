@@ -38,7 +38,7 @@ class Wishes(NamedTuple):
     needs_hashes: bool = False  # everything must have one of its own, not only those that are stated
 
     def filter_of(self, project: NormalizedName) -> Filter:
-        """Return what is left out of *project*'s listing."""
+        """Return what is left out of *project*'s listing; NOTHING_LEFT_OUT itself where that is nothing."""
         constraint, cutoff = self.policy.constraints.get(project), self.cutoffs.of(project)
         digests = self.hashes.get(project, frozenset())
         if constraint is None and cutoff is None and not digests:
@@ -81,7 +81,7 @@ class Inputs:
         overrides: dict[NormalizedName, tuple[Dependency, ...]] = {}
         for requirement in self._expanded(settings.overrides, "override"):
             known = overrides.setdefault(project_of(requirement), ())
-            if applies(requirement, target.environment):
+            if _applies(requirement, "override", target):
                 overrides[project_of(requirement)] = (*known, Dependency.of(requirement))
                 places |= {project_of(requirement): requirement} if requirement.url else {}
         pre = settings.pre if isinstance(settings.pre, bool) else frozenset(map(canonicalize_name, settings.pre))
@@ -148,13 +148,19 @@ class Inputs:
         return found
 
     def _applicable(self, texts: Iterable[str], what: str, target: Target) -> list[Requirement]:
-        expanded = self._expanded(texts, what)
-        return [each for each in expanded if applies(each, target.environment)]
+        return [each for each in self._expanded(texts, what) if _applies(each, what, target)]
 
     def _read(self, path: str) -> RequirementsFile:
         file = parse_requirements_file(path, _read_text, _beside, self._environ)
         self.files += file.files
         return file
+
+
+def _applies(requirement: Requirement, what: str, target: Target) -> bool:
+    try:
+        return applies(requirement, target.environment)
+    except InvalidRequirement as error:
+        raise UsageError(message=f"the {what} {error}", way_out=error.hint) from error
 
 
 def _read_text(path: str) -> str:

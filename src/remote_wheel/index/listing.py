@@ -93,7 +93,7 @@ class Releases(Sequence[Release]):
         return made
 
     def version_at(self, place: int) -> Version:
-        """Return the version of a release that need not be made for that."""
+        """Return the version of a release, which need not be made for that."""
         return parse_version(self.rows[place].version)
 
     def place_of(self, version: Version) -> tuple[int, bool]:
@@ -125,7 +125,8 @@ class Omission(NamedTuple):
 class Omissions(Mapping[Version, str]):
     """Version → why it was left out. *rows* is called at the first look, which most resolutions never take.
 
-    A row is (version, reason, files), oldest first; *newest* is the last one's version, where that is known.
+    A row is (version, reason, files), oldest first; *newest* is the last one's version, empty without any, None where
+    nobody looked.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from remote_wheel.spec.source import join_url, redact_text
 _Kind = TypeVar("_Kind")
 
 
-_NO_DIGESTS: Final[Mapping[str, str]] = {}
+_NO_DIGESTS: Final[Mapping[str, str]] = {}  # a plain one, as marshal and json take it
 
 
 class IndexFile(NamedTuple):

@@ -55,9 +55,7 @@ def explain_unsatisfiable(error: SolverError, provider: Provider, required: Sequ
     )
 
 
-def _wanted(
-    edges: _Edges, asked: Iterable[Dependency], provider: Provider
-) -> dict[NormalizedName, list[SpecifierSet]]:
+def _wanted(edges: _Edges, asked: Iterable[Dependency], provider: Provider) -> dict[NormalizedName, list[SpecifierSet]]:
     """Return by project the versions that the requirements of a proof ask for."""
     wanted = dict.fromkeys(asked)
     for (parent, child), releases in edges.items():
@@ -102,7 +100,8 @@ def _sentences(parent: Node, child: Node, releases: list[Release], provider: Pro
     by_text: dict[str, list[Release]] = defaultdict(list)
     for release in releases:
         if reasons := provider.reasons(parent, child, release):  # an extra's tie to its own project needs no words
-            by_text[" and ".join(each.text.partition(";")[0].strip() for each in reasons)].append(release)
+            texts = dict.fromkeys(each.text.partition(";")[0].strip() for each in reasons)  # but for their markers
+            by_text[" and ".join(texts)].append(release)
     if len(by_text) > _FEW:  # one by one they say less
         told = [release for release in releases if provider.reasons(parent, child, release)]
         example = next(reversed(by_text))

@@ -293,7 +293,8 @@ class Provider(BaseProvider[Node, Release]):
 
     def reasons(self, parent: Node, child: Node, release: Release) -> tuple[Dependency, ...]:
         """Return what makes *release* as *parent* need *child*, as far as it was looked at."""
-        if (parent, release) not in self._dependencies or release in self.unusable:
+        found = self._dependencies.get((parent, release))
+        if found is None or any(map(is_refusal, found)):
             return ()
         dependencies = self.applicable(self.metadata_of(release), parent.extra)
         return tuple(each for each in dependencies if child in (node for node, _ in self._clause(each)))

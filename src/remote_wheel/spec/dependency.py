@@ -1,6 +1,6 @@
 """What a release or the user depends on, in pieces of text: read once, and nothing of it parsed to compare it."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -11,7 +11,7 @@ from remote_wheel.spec.requirement import shown
 from remote_wheel.spec.source import redact
 from remote_wheel.spec.version import check_versions, parse_clause
 
-_SHOWN = 80  # characters of a requirement that a message has
+_SHOWN: Final = 80  # characters of a requirement that a message has
 
 
 class Dependency(NamedTuple):
@@ -47,7 +47,7 @@ class Dependency(NamedTuple):
             extras=tuple(sorted(map(canonicalize_name, requirement.extras))),
             clauses=tuple(sorted(map(str, requirement.specifier))),
             marker=str(requirement.marker or ""),
-            url=redact(requirement.url or ""),
+            url=(redact(requirement.url) or "***") if requirement.url else "",  # one that is all secret is one, too
         )
 
     @property

@@ -6,6 +6,11 @@ from typing import Final
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
+# Around what sort keys have of numbers and letters.
+_LEAST: Final = " "
+_MOST: Final = "~"
+_LONG: Final = 70  # digits
+
 
 def check_versions(specifiers: SpecifierSet) -> None:
     """Raise ValueError where a version that *specifiers* compare with has numbers too long for Python."""
@@ -24,11 +29,6 @@ def parse_clause(text: str) -> Specifier:
 def parse_version(text: str) -> Version:
     """Return the version; raise packaging's InvalidVersion."""
     return Version(text)
-
-
-_LEAST: Final = " "
-_MOST: Final = "~"
-_LONG: Final = 70  # digits
 
 
 def sort_key(version: Version) -> str:

@@ -25,7 +25,7 @@ _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _SMALL: Final = 1 << 16  # bytes of a file
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | _NOFOLLOW | getattr(os, "O_BINARY", 0)
 # Errors of a folder that can't take anything, now or ever; imports can go on without it.
