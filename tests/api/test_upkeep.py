@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from remote_wheel.api import cold, request_of
 from remote_wheel.api.upkeep import Upkeep, open_store, parse_age, parse_size, shown_age, shown_size
 from remote_wheel.errors import UsageError
 from remote_wheel.mounts import leases
 from remote_wheel.settings import merge_settings
+from remote_wheel.store.files import Disk
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
 
@@ -172,6 +174,25 @@ def test_what_others_hold_is_not_free(tmp_path: Path) -> None:
     os.close(one)
     assert leases.is_free(two, other)
     os.close(two)
+
+
+def test_an_image_that_could_not_be_mapped_when_it_was_made_is_whole(
+    shop: LoopbackIndex, cache: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses a mapping now and then, as where too many files are open."""
+    usual, refused = Disk.map, list[Path]()
+
+    def once(self: Disk, path: Path) -> memoryview | None:
+        if path.suffix == ".zip" and not refused:
+            refused.append(path)
+            return None
+        return usual(self, path)
+
+    monkeypatch.setattr(Disk, "map", once)
+    request = request_of("require", ["red"], {"index_url": shop.url, "prefer_installed": False}, str(cache), "key")
+    cold.carry_out({**request, "optimize": 0}, cold.Silent())
+    assert refused
+    assert not list(upkeep.damages())
 
 
 def test_verify_and_repair(

@@ -200,7 +200,7 @@ class Preparation:
             "format": _FORMAT,
             "is_lean": is_lean,
             "is_packed": is_packed,
-            "image_crc": crc_of(image) if image is not None else 0,  # of all of it, for who verifies the store
+            "image_crc": None if image is None else crc_of(image),  # of all of it, for who verifies the store
             "name": metadata.name if metadata else "",
             "version": str(metadata.version) if metadata else "",
             "filename": verified.filename,
