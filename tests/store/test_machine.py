@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -136,5 +137,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 KEYS_OF = ("a", "b", "https://index.example/simple/x/")
-TestStore = StoreMachine.TestCase
+TestStore = pytest.mark.slow(StoreMachine.TestCase)
 TestStore.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
