@@ -35,8 +35,9 @@ STATUS = st.sampled_from(("active", "archived", "quarantined"))
 def facts_of(listing: Listing) -> object:
     releases = [(r.project, r.version, r.bit, r.row, r.yanked) for r in listing.releases]
     left_out = [(version, reason, listing.left_out.files_of(version)) for version, reason in listing.left_out.items()]
+    newer = [list(listing.left_out.newer_than(Version(text))) for text in ("0", "1", "2", "99")]
     bits = listing.releases.pre, listing.releases.yanked, listing.releases.installed
-    return releases, left_out, bits, listing.unusable_files, listing.notes, listing.searched
+    return releases, left_out, newer, bits, listing.unusable_files, listing.notes, listing.searched
 
 
 @given(st.lists(FILE, max_size=12), STATUS)

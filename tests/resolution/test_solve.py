@@ -15,11 +15,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import NoMatchingVersion, ProjectNotFound, ResolutionLimit, Unsatisfiable
-from remote_wheel.index.listing import Listing, Omissions
+from remote_wheel.index.listing import Listing, Omissions, Release
+from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.plan import Plan, plan_from_json, plan_to_json
 from remote_wheel.resolution.provider import Policy, Provider
 from remote_wheel.resolution.solve import solve, solve_once
 from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.metadata import CoreMetadata
 from tests.resolution.fakes import TARGET, Graph, MemoryCatalog
 
 PLAIN = Policy()
@@ -305,6 +307,24 @@ def test_only_the_requirements_that_take_part_are_named() -> None:
     with pytest.raises(Unsatisfiable) as caught:
         plan_of(graph, "fine", "a", "b")
     assert caught.value.requirements == ("a", "b")
+
+
+def test_what_metadata_says_of_python_counts_beside_the_page() -> None:
+    class OfAnotherPython(MemoryCatalog):
+        def metadata(self, release: Release) -> CoreMetadata:
+            found = super().metadata(release)
+            return found._replace(requires_python=">=99") if str(release) == "a 2" else found
+
+    plan = solve([Requirement("a")], OfAnotherPython({"a": {"1": [], "2": []}}), TARGET, PLAIN, max_rounds=100)
+    assert [str(pin) for pin in plan.pins] == ["a 1"]
+    assert plan.pins[0].rejected == (("2", "requires Python >=99"),)
+
+
+def test_an_answer_that_breaks_a_requirement_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing unproven is mounted, whatever is wrong with the bits that the solver works with."""
+    monkeypatch.setattr(Masks, "fitting", lambda self, _: self.all)
+    with pytest.raises(ResolutionLimit, match="breaks a requirement of a 1"):
+        plan_of({"a": {"1": ["b<2"]}, "b": {"1": [], "2": []}}, "a")
 
 
 @pytest.mark.parametrize("place", ["https://h/c.whl", "#x", "//me:pw@"])

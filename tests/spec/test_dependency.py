@@ -32,7 +32,7 @@ def test_a_dependency_is_the_requirement_that_was_read(text: str) -> None:
 
 
 def test_names_are_normal_and_in_order() -> None:
-    assert Dependency.parse("A.b_c[Y_y,x]<2,>=1") == (
+    assert Dependency.parse("A.b_c[Y_y,x]>=1,<2") == (
         "A.b_c[Y_y,x]<2,>=1", "a-b-c", ("x", "y-y"), ("<2", ">=1"), "", ""
     )  # fmt: skip
 

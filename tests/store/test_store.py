@@ -77,6 +77,13 @@ def test_a_write_replaces_whole(tmp_path: Path, disk: Disk) -> None:
     assert not disk.is_file(tmp_path / "x")
 
 
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
+def test_a_file_of_any_size_is_read_whole(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    Disk().write(tmp_path / "file", data)
+    assert Disk().read(tmp_path / "file") == data
+
+
 def test_what_is_kept_in_memory_hides_what_is_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"on the disk")
     memory = Memory(reads=True, reason="")

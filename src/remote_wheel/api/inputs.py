@@ -83,7 +83,8 @@ class Inputs:
             known = overrides.setdefault(project_of(requirement), ())
             if _applies(requirement, "override", target):
                 overrides[project_of(requirement)] = (*known, Dependency.of(requirement))
-                places |= {project_of(requirement): requirement} if requirement.url else {}
+                if requirement.url:
+                    places[project_of(requirement)] = requirement
         pre = settings.pre if isinstance(settings.pre, bool) else frozenset(map(canonicalize_name, settings.pre))
         return Wishes(
             policy=Policy(

@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 
 from remote_wheel.api.archives import Acquired
 from remote_wheel.api.catalog import Progress
+from remote_wheel.api.installed import modules_of, scripts_of
 from remote_wheel.api.planning import Planner
 from remote_wheel.api.preparation import Preparation, Publisher
 from remote_wheel.api.request import Request
@@ -61,7 +62,12 @@ class Recorder:
         wanted = [pin for pin in plan.pins if not pin.installed_at]
         with ThreadPoolExecutor(self._threads) as pool:
             entries = dict(zip((pin.key for pin in wanted), pool.map(self._prepare, wanted), strict=True))
-        installed = {module: pin.name for pin in plan.pins if pin.installed_at for module in _installed_modules(pin)}
+        installed = {
+            module: pin.name
+            for pin in plan.pins
+            if pin.installed_at
+            for module in modules_of(pin.name, pin.installed_at)
+        }
         odd = tuple(settle(list(entries.values()), self._allow_shadow, installed))
         shown = replace(shown, notes=(*shown.notes, *odd))
         watched = [path for entry in entries.values() for path in _paths_of(entry)]
@@ -140,27 +146,15 @@ def _paths_of(entry: Mapping[str, Any]) -> Iterable[str]:
 
 def _choices(pin: Pin, entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the modules that a pin may stand for."""
-    return _installed_modules(pin) if pin.installed_at else tuple(entries[pin.key]["choices"])
-
-
-def _installed_modules(pin: Pin) -> tuple[str, ...]:
-    from remote_wheel.api.installed import modules_of  # importlib.metadata is much to import
-
-    return modules_of(pin.name, pin.installed_at)
+    return modules_of(pin.name, pin.installed_at) if pin.installed_at else tuple(entries[pin.key]["choices"])
 
 
 def _scripts(plan: Plan, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the console scripts by name, a requirement's own before a dependency's."""
     scripts: dict[str, str] = {}
     for pin in reversed(plan.pins):
-        scripts.update(_installed_scripts(pin) if pin.installed_at else entries[pin.key]["scripts"])
+        scripts.update(scripts_of(pin.installed_at) if pin.installed_at else entries[pin.key]["scripts"])
     return scripts
-
-
-def _installed_scripts(pin: Pin) -> dict[str, str]:
-    from remote_wheel.api.installed import scripts_of  # as above
-
-    return scripts_of(pin.installed_at)
 
 
 def _variant(source: Source) -> str:

@@ -1,9 +1,9 @@
 """Listings as bytes: what was read and sorted once from a page need not be read and sorted again."""
 
 import marshal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Final, overload
+from typing import Final, overload
 
 from packaging.utils import NormalizedName
 
@@ -46,7 +46,7 @@ class _Rows(Sequence[Row]):
 def pack_listing(listing: Listing) -> bytes:
     """Return a listing of releases that are all from one index, for unpack_listing."""
     releases = listing.releases
-    pieces = [marshal.dumps((row.version, *_plain(row.file or ())), 4) for row in releases.rows]
+    pieces = [marshal.dumps((row.version, *(row.file or ())), 4) for row in releases.rows]
     places = accumulate(map(len, pieces), initial=0)
     omitted = [(text, reason, list(files)) for text, reason, files in listing.left_out.rows()]
     values = (
@@ -61,10 +61,6 @@ def pack_listing(listing: Listing) -> bytes:
         listing.notes,
     )
     return marshal.dumps(values, 4)
-
-
-def _plain(values: Iterable[Any]) -> Iterator[Any]:
-    return (dict(each) if isinstance(each, Mapping) else each for each in values)
 
 
 def unpack_listing(data: bytes, project: NormalizedName, index: str, searched: tuple[str, ...]) -> Listing:

@@ -12,10 +12,7 @@ from remote_wheel.spec.digest import known_digests, parse_fragment_digests
 from remote_wheel.spec.listing import LISTING, parse_listing
 from remote_wheel.spec.source import join_url, redact_text
 
-# PEP 691's order of preference.
 _Kind = TypeVar("_Kind")
-
-
 _NO_DIGESTS: Final[Mapping[str, str]] = {}  # a plain one, as marshal and json take it
 
 

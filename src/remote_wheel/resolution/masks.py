@@ -5,13 +5,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from packaging.specifiers import Specifier
 from packaging.version import Version
 
 from remote_wheel.index.listing import Releases
 from remote_wheel.spec.version import parse_clause, parse_version
 
 _PLAIN: Final = re.compile(r"\d+(\.\d+)*")
-_CLAUSE: Final = re.compile("(===|[~=!<>]=|[<>])(.*)", re.DOTALL)
 
 
 class Masks:
@@ -53,8 +53,8 @@ class Masks:
         ">", post-releases, lie at the cut where that is a plain release); a prefix, and a version with its local ones,
         are one run of it, from its first development release on. For everything else the releases are asked one by one.
         """
-        found = _CLAUSE.fullmatch(clause)
-        operator, text = found.groups() if found else ("", "")
+        specifier = parse_clause(clause)
+        operator, text = specifier.operator, specifier.version
         if operator == "!=":
             return self.all & ~self._fit(f"=={text}")
         if operator == "~=":  # PEP 440: "~= V.N" is ">= V.N, == V.*", whatever suffix V.N has
@@ -64,17 +64,16 @@ class Masks:
             prefix = Version(text[:-2])
             return self._prefixed(prefix.epoch, prefix.release)
         if operator == "==":
-            return self._same(parse_version(text), clause)
+            return self._same(parse_version(text), specifier)
         if operator == ">=":
             return self.all & ~self._before(text)
         if operator == "<" and _PLAIN.fullmatch(text):
             return self._before(f"{text}.dev0")
-        contained = parse_clause(clause).contains
         if operator == ">" and _PLAIN.fullmatch(text):
-            return self.all & ~self._while(lambda version: not contained(version, True))
+            return self.all & ~self._while(lambda version: not specifier.contains(version, True))
         if operator == "<=":
-            return self._while(lambda version: contained(version, True))
-        return sum(1 << release.bit for release in self._releases if contained(release.version, True))
+            return self._while(lambda version: specifier.contains(version, True))
+        return sum(1 << release.bit for release in self._releases if specifier.contains(release.version, True))
 
     def _prefixed(self, epoch: int, prefix: tuple[int, ...]) -> int:
         """Return the releases whose version starts with *prefix*; PEP 440 pads with zeros to compare."""
@@ -82,9 +81,9 @@ class Masks:
         first, after = (f"{epoch}!{head}{'.' * bool(head)}{last}.dev0" for last in (prefix[-1], prefix[-1] + 1))
         return self._before(after) & ~self._before(first)
 
-    def _same(self, version: Version, clause: str) -> int:
-        mask, (place, _), contained = 0, self._releases.place_of(version), parse_clause(clause).contains
-        while place < len(self._releases) and contained(self._releases.version_at(place), True):
+    def _same(self, version: Version, specifier: Specifier) -> int:
+        mask, (place, _) = 0, self._releases.place_of(version)
+        while place < len(self._releases) and specifier.contains(self._releases.version_at(place), True):
             mask |= 1 << place
             place += 1
         return mask

@@ -99,7 +99,7 @@ class Provider(BaseProvider[Node, Release]):
         self._masks: dict[NormalizedName, Masks] = {}
         self._admitted: dict[tuple[NormalizedName, tuple[str, ...]], int] = {}
         self._dependencies: dict[tuple[Node, Release], dict[Node, ReleaseSet]] = {}
-        self._clauses: dict[str, tuple[tuple[Node, ReleaseSet], ...]] = {}  # by the text of a dependency
+        self._needs: dict[str, tuple[tuple[Node, ReleaseSet], ...]] = {}  # by the text of a dependency
         self._markers: dict[tuple[str, str], bool] = {}
         self._applicable: dict[tuple[int, str | None], tuple[CoreMetadata, tuple[Dependency, ...]]] = {}
         self._expected: set[tuple[Node, int]] = set()
@@ -120,7 +120,9 @@ class Provider(BaseProvider[Node, Release]):
         self._load([dependency.project for dependency in wanted])
         for dependency in wanted:
             self._opt_in(dependency.project, dependency.clauses)
-        clauses = [(node, releases, dependency) for dependency in wanted for node, releases in self._clause(dependency)]
+        clauses = [
+            (node, releases, dependency) for dependency in wanted for node, releases in self._needs_of(dependency)
+        ]
         if self._prunes:
             for node, releases, _ in clauses:
                 self._alive[node] = self._alive_of(node) & releases.mask
@@ -232,15 +234,15 @@ class Provider(BaseProvider[Node, Release]):
             if listing.project in self.policy.constraints:
                 self._opt_in(listing.project, tuple(map(str, self.policy.constraints[listing.project])))
 
-    def _clause(self, dependency: Dependency) -> tuple[tuple[Node, ReleaseSet], ...]:
-        """Return the dependency as clauses: on the project and on each extra, with the same releases."""
-        known = self._clauses.get(dependency.text)
+    def _needs_of(self, dependency: Dependency) -> tuple[tuple[Node, ReleaseSet], ...]:
+        """Return what a dependency asks of the solver: of the project and of each extra, the same releases."""
+        known = self._needs.get(dependency.text)
         if known is None:
             project, releases = dependency.project, ReleaseSet(self._mask(dependency.project, dependency.clauses))
             nodes = [Node(project, extra) for extra in (None, *dependency.extras)]
             for node in nodes:
                 self._order.setdefault(node, len(self._order))
-            known = self._clauses[dependency.text] = tuple((node, releases) for node in nodes)
+            known = self._needs[dependency.text] = tuple((node, releases) for node in nodes)
         return known
 
     def _mask(self, project: NormalizedName, clauses: tuple[str, ...]) -> int:
@@ -286,7 +288,7 @@ class Provider(BaseProvider[Node, Release]):
         if package.extra is not None:
             result[Node(package.project, None)] = ReleaseSet.singleton(release)
         for dependency in dependencies:
-            for node, releases in self._clause(dependency):
+            for node, releases in self._needs_of(dependency):
                 result[node] = result[node] & releases if node in result else releases
         self._expect(result)
         return result
@@ -297,7 +299,7 @@ class Provider(BaseProvider[Node, Release]):
         if found is None or any(map(is_refusal, found)):
             return ()
         dependencies = self.applicable(self.metadata_of(release), parent.extra)
-        return tuple(each for each in dependencies if child in (node for node, _ in self._clause(each)))
+        return tuple(each for each in dependencies if child in (node for node, _ in self._needs_of(each)))
 
     def applicable(self, metadata: CoreMetadata, extra: str | None) -> tuple[Dependency, ...]:
         """Return the dependencies whose markers hold here for *extra*; an extra has only what it adds."""
