@@ -195,6 +195,35 @@ def test_an_image_that_could_not_be_mapped_when_it_was_made_is_whole(
     assert not list(upkeep.damages())
 
 
+@pytest.mark.parametrize("call", [".files", ""])
+def test_a_tree_is_never_there_without_what_says_that_it_is_whole(
+    cache: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Who unpacks it is killed as one or the other is to take its name."""
+    store = open_store(str(cache))
+    tree = store.tree_path("f" * 64)
+
+    class Killed(BaseException):
+        pass
+
+    def replace(old: str, new: str | Path) -> None:
+        if str(new) == f"{tree}{call}":
+            raise Killed
+        usual(old, new)
+
+    usual = os.replace
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, replace)
+    with pytest.raises(Killed):
+        store.unpack(tree.name, {"a": False}, lambda _: (b"a",))
+    monkeypatch.undo()
+    assert not tree.exists()
+    assert not list(upkeep.damages())
+    assert store.unpack(tree.name, {"a": False}, lambda _: (b"a",)) == tree
+    assert store.is_tree_whole(tree.name)
+    assert not list(upkeep.damages())
+
+
 def test_verify_and_repair(
     shop: LoopbackIndex, python: Python, remote_wheel: Python, cache: Path, upkeep: Upkeep
 ) -> None:

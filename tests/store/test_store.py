@@ -57,7 +57,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         new.keep_as = "x"
         raise ZeroDivisionError
     with contextlib.suppress(ZeroDivisionError):
-        disk.make_tree(tmp_path / "y", {"z": False}, chunks)
+        disk.make_tree(tmp_path / "y", {"z": False}, chunks, tmp_path / "y.files")
     with disk.staged(tmp_path, "incoming") as unnamed:
         unnamed.file.write(b"not kept")
     assert list(tmp_path.iterdir()) == [tmp_path / "home"]

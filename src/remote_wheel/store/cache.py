@@ -160,8 +160,7 @@ class Store:
             if self.is_tree_whole(key):
                 self.files.sync_tree(tree)  # who mounted it first did not wait for that
             else:
-                made = self.files.make_tree(tree, files, chunks)
-                self.files.write(_manifest(tree), json.dumps(made).encode())
+                self.files.make_tree(tree, files, chunks, _manifest(tree))
         return tree
 
     def manifest(self, key: str) -> Manifest | None:

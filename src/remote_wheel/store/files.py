@@ -5,6 +5,7 @@
 
 import contextlib
 import errno
+import json
 import mmap
 import os
 import secrets
@@ -141,15 +142,18 @@ class Disk:
             new.file.write(data)
             new.keep_as = path.name
 
-    def make_tree(self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> "Manifest":
+    def make_tree(
+        self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]], manifest: Path
+    ) -> None:
         """Make the folder *path* of *files* (path with slashes → whether executable), made of *chunks*.
 
-        Returns the size and CRC-32 of each. One that is there is replaced.
+        One that is there is replaced. What it should be, a `Manifest` as JSON, is in the file *manifest* before it is
+        there: whoever finds a folder can tell whether it is whole.
         """
         with _staged_folder(path) as staging:
             made = _write_tree(staging, files, chunks)
             self.sync_tree(staging)
-        return made
+            self.write(manifest, json.dumps(made).encode())
 
     def sync_tree(self, path: Path) -> None:
         """Make all files below *path* durable."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from remote_wheel.errors import StoreError
-from remote_wheel.store.files import Buffer, Disk, Manifest, Staged
+from remote_wheel.store.files import Buffer, Disk, Staged
 
 
 class Memory(Disk):
@@ -72,7 +72,9 @@ class Memory(Disk):
         if new.keep_as:
             self.files[str(folder / new.keep_as)] = memoryview(buffer.getvalue())
 
-    def make_tree(self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]]) -> Manifest:
+    def make_tree(
+        self, path: Path, files: Mapping[str, bool], chunks: Callable[[str], Iterable[Buffer]], manifest: Path
+    ) -> None:
         """Refuse: real files need a real folder."""
         raise StoreError(path=str(path), reason=self._reason)
 
