@@ -209,9 +209,11 @@ def test_a_server_that_hangs(index: LoopbackIndex, python: Python) -> None:
     code = f"""
         from remote_wheel.errors import FetchTimeout
         from remote_wheel.fetch.http import HttpTransport
+        from remote_wheel.fetch.port import HttpOptions
         from remote_wheel.settings import Limits
         try:
-            HttpTransport(Limits(read_timeout_s=0.1, retries=0)).fetch("{index.url}thing/", headers={{}}, max_bytes=9)
+            options = HttpOptions(Limits(read_timeout_s=0.1, retries=0))
+            HttpTransport(options).fetch("{index.url}thing/", headers={{}}, max_bytes=9)
         except FetchTimeout as error:
             print(error)
     """
@@ -223,10 +225,11 @@ def test_a_server_that_sends_for_ever(index: LoopbackIndex, python: Python) -> N
     code = f"""
         from remote_wheel.errors import FetchTimeout, TooLarge
         from remote_wheel.fetch.http import HttpTransport
+        from remote_wheel.fetch.port import HttpOptions
         from remote_wheel.settings import Limits
         for limits, most in ((Limits(total_timeout_s=0), 9_000_000), (Limits(), 2_000_000)):
             try:
-                HttpTransport(limits).fetch("{index.root}large", headers={{}}, max_bytes=most)
+                HttpTransport(HttpOptions(limits)).fetch("{index.root}large", headers={{}}, max_bytes=most)
             except (FetchTimeout, TooLarge) as error:
                 print(type(error).__name__)
     """

@@ -26,7 +26,7 @@ INSIDE = """
 import sys, time
 from remote_wheel.api import cold, pipeline, request_of, checked
 from remote_wheel.api.request import Request
-cold.collect_rarely()  # as our own processes do
+cold.own_process()  # as our own processes do
 raw = request_of("require", sys.argv[2:], checked({"index_url": sys.argv[1], "prefer_installed": False}), "own-cache")
 lists = {"subjects": tuple(raw["subjects"]), "search_path": (), "preferred": ()}
 started = time.perf_counter()

@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
 from remote_wheel.errors import FetchTimeout, InsecureTransport, NetworkError, ServerError
 from remote_wheel.fetch.client import Client
+from remote_wheel.fetch.port import HttpOptions
 from remote_wheel.settings import Limits
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
@@ -176,7 +176,7 @@ def test_a_redirect_to_plain_http_is_refused_before_it_is_asked(index: LoopbackI
     response = requests.Response()
     response.status_code, response.url = 302, "https://index.example/x"
     response.headers["Location"] = f"{index.root}x"
-    session = HttpTransport(Limits())._session
+    session = HttpTransport(HttpOptions())._session
     with pytest.raises(InsecureTransport, match="redirects from https to plain http"):
         session.get_redirect_target(response)
     assert index.requests == []
@@ -208,13 +208,13 @@ def test_buckets_are_no_hosts() -> None:
 def test_netrc_is_for_the_usual_place_alone(index: LoopbackIndex) -> None:
     from remote_wheel.fetch.http import HttpTransport
 
-    transport = HttpTransport(Limits(), insecure_hosts=["lab.example"])
+    transport = HttpTransport(HttpOptions(insecure_hosts=["lab.example"]))
     asked = {url: transport._may_use_netrc(url) for url in (
         "https://corp.example/x", "https://corp.example:443/x", "https://corp.example:8443/x", "http://corp.example/x",
         "http://corp.example:81/x", "http://lab.example/x", index.url,
     )}  # fmt: skip
     assert list(asked.values()) == [True, True, False, False, False, True, True]
-    own = HttpTransport(Limits(), is_named=lambda url: urlsplit(url).netloc == "corp.example:8443")
+    own = HttpTransport(HttpOptions(named=[("https", "corp.example:8443")]))
     assert own._may_use_netrc("https://corp.example:8443/files/x")  # of an index that the user gave
     assert not own._may_use_netrc("https://corp.example:9443/x")
     assert not own._may_use_netrc("http://corp.example:8443/x")
@@ -237,7 +237,7 @@ def test_the_body_of_a_redirect_is_not_read(index: LoopbackIndex) -> None:
     response, body = requests.Response(), Body()
     response.status_code, response.url, response.raw = 302, index.url, body
     response.headers["Location"] = f"{index.root}x"
-    session = HttpTransport(Limits())._session
+    session = HttpTransport(HttpOptions())._session
     session.check_host = lambda _: None
     assert session.get_redirect_target(response) == f"{index.root}x"
     assert response.content == b""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from remote_wheel.api.records import Recorder
+from remote_wheel.fetch.apart import detach
 from remote_wheel.prepare.forecast import Forecast
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from remote_wheel.api.preparation import Publisher
 
 _NICENESS: Final = 5
-_MOST_FILES: Final = 4096
 
 
 class Ahead:
@@ -41,7 +41,8 @@ class Ahead:
             os.close(reader)
             return
         with contextlib.suppress(BaseException):  # as above, whatever it was
-            _detach(keep=reader)
+            detach(keep=(reader,), is_silent=True)
+            os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
             work(Inbox(reader))
         os._exit(0)
 
@@ -144,16 +145,6 @@ class Worker:
             code = home.compile(key)
             if code:
                 self._forecast.learn(key, code, is_package=home.is_package(key))
-
-
-def _detach(*, keep: int) -> None:
-    """Let go of all that the helper has open, so that nobody waits for this process, and of its terminal."""
-    os.closerange(3, keep)
-    os.closerange(keep + 1, _MOST_FILES)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    os.setsid()  # neither Ctrl-C nor a terminal that closes is meant for it
 
 
 def _key_of(pin: Pin) -> tuple[str, ...]:

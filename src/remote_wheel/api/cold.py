@@ -10,7 +10,7 @@ import sys
 
 from remote_wheel import api
 from remote_wheel.errors import HelperFailed, RemoteWheelError, rebuild_error
-from remote_wheel.mounts import children
+from remote_wheel.mounts import boot, children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from remote_wheel.api.catalog import Progress
 
 _make_progress: "Callable[[], Progress] | None" = None
+_is_ours = False  # this process
 _watcher: "Callable[[Mapping[str, Any]], None] | None" = None
 _PATIENCE_S = 2.0
 # What the pipeline imports that is not the standard library's; a wheel may have modules of these names.
@@ -37,17 +38,19 @@ except KeyboardInterrupt: sys.exit(130)
 serve()"""
 
 
-def collect_rarely() -> None:
-    """Let this process, which is ours and soon over, look for garbage less often: what it makes it keeps."""
+def own_process() -> None:
+    """Say that this process is ours and soon over: no other code runs in it. It looks for garbage less often, then."""
     import gc
 
+    global _is_ours  # one process, one owner
+    _is_ours = True
     gc.set_threshold(200_000)  # what is imported alone makes a quarter of that
 
 
 def stay_here(make_progress: "Callable[[], Progress]") -> None:
     """Carry out the requests of this process in it: it is a command of ours, whose imports are nobody else's."""
     global _make_progress  # one process, one answer
-    collect_rarely()
+    own_process()
     if children.VARIABLE not in os.environ:  # mounts of a parent may be other versions of what we import
         _make_progress = make_progress
 
@@ -87,6 +90,10 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
 
 def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
     """Carry out *request* in this process, and close *progress*. Raises RemoteWheelError, of a bug HelperFailed."""
+    if _is_ours and not boot.is_on("offline", request["options"]):
+        from remote_wheel.fetch import apart
+
+        apart.start()
     from remote_wheel.api import early
 
     begun = early.begin(request)

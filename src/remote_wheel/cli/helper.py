@@ -5,14 +5,14 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from remote_wheel.api.cold import MARK, abandon, carry_out, collect_rarely, listen
+from remote_wheel.api.cold import MARK, abandon, carry_out, listen, own_process
 from remote_wheel.cli.output import LineProgress, flush, make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 
 
 def serve() -> NoReturn:
     """Carry out the request on stdin and end; errors go back as name and facts."""
-    collect_rarely()
+    own_process()
     events = listen()
     answer = take_stdout()
     result: dict[str, Any]

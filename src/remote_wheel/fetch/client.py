@@ -12,12 +12,12 @@ from remote_wheel.errors import (
     InsecureTransport,
     NotCached,
     NotFound,
-    RefusedByPolicy,
-    ServerError,
     UsageError,
 )
-from remote_wheel.fetch.port import Answer, Sink, SshAccess, Transport
-from remote_wheel.fetch.secure import is_host_allowed, is_host_among, is_host_clear, is_secure_enough
+from remote_wheel.fetch import apart
+from remote_wheel.fetch.apart import ApartTransport
+from remote_wheel.fetch.port import Answer, HttpOptions, Sink, SshAccess, Transport
+from remote_wheel.fetch.secure import check_host, is_host_among, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, take_hostkey
@@ -37,20 +37,23 @@ class Client:
         client_cert: str = "",
         allowed_hosts: Collection[str] = (),
         allowed_by: str = "",
-        transports: Mapping[str, Callable[[], Transport]] | None = None,
     ) -> None:
         if client_cert and not os.path.isfile(client_cert):
             way = "Give a PEM file with the certificate and its key."
             raise UsageError(message=f"client_cert={client_cert!r} is no file", way_out=way)
         self._limits, self._is_offline, self._insecure_hosts = limits, is_offline, insecure_hosts
-        self._client_cert, self._ssh = client_cert, SshAccess()
         self._allowed_hosts, self._allowed_by = allowed_hosts, allowed_by
-        self._makers = transports or {}
+        self._named: set[tuple[str, str]] = set()  # places of the user's own URLs
+        self._http = HttpOptions(limits, insecure_hosts, client_cert, allowed_hosts, allowed_by, self._named)
+        self._ssh = SshAccess()
         self._made: dict[str, Transport] = {}
         self._lock = threading.Lock()
         self._credentials: dict[tuple[str, str], str] = {}
-        self._named: set[tuple[str, str]] = set()  # places of the user's own URLs
-        self._expected: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[threading.Thread, Future[Answer]]] = {}
+        # What is asked for already, by URL and headers: with what headers in fact, and what waits for the answer.
+        self._expected: dict[
+            tuple[str, tuple[tuple[str, str], ...]], tuple[dict[str, str], Callable[[None], Answer]]
+        ] = {}
+        self._threads: list[threading.Thread] = []
 
     def learn(self, url: str, hostkey: str = "") -> str:
         """Take what is secret out of *url*, keep it for its host, and return the clean URL.
@@ -78,22 +81,31 @@ class Client:
 
     def expect(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> None:
         """Begin to get the page at *url*; `fetch` with the same *headers* waits for it, and gives it once."""
+        sent = self._allowed(url, headers, is_held_by_hash=False)
+        transport = self._transport(urlsplit(url).scheme)  # what it takes to import is imported here
+        wait: Callable[[None], Answer]
+        if isinstance(transport, ApartTransport):
+            wait = transport.begin(url, headers=sent, max_bytes=max_bytes)
+        else:
+            wait = self._in_thread(lambda: transport.fetch(url, headers=sent, max_bytes=max_bytes))
+        self._expected[url, tuple(headers.items())] = sent, wait
+
+    def _in_thread(self, get: Callable[[], Answer]) -> Callable[[None], Answer]:
         expected: Future[Answer] = Future()
 
-        def get() -> None:
+        def work() -> None:
             try:
-                expected.set_result(self.fetch(url, headers=headers, max_bytes=max_bytes, may_be_missing=True))
+                expected.set_result(get())
             except BaseException as error:  # noqa: BLE001  # raised where it is waited for
                 expected.set_exception(error)
 
-        self._transport(urlsplit(url).scheme)  # what it takes to import is imported here
-        thread = threading.Thread(target=get, daemon=True)
-        thread.start()
-        self._expected[url, tuple(headers.items())] = thread, expected
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
+        return lambda _: expected.result()
 
     def settle(self) -> None:
-        """Wait until nothing of what is expected is under way."""
-        for thread, _ in self._expected.values():
+        """Wait until no thread of ours is left."""
+        for thread in self._threads:
             thread.join()
 
     def fetch(
@@ -110,27 +122,16 @@ class Client:
 
         Raises FetchError, or NotCached when offline. A 404 raises NotFound unless *may_be_missing*.
         """
-        key = (url, tuple((headers or {}).items()))
-        known = None if sink else self._expected.get(key)
-        if known and known[0] is not threading.current_thread() and self._expected.pop(key, None):
-            return known[1].result()
         parts = urlsplit(url)
-        if self._is_offline and parts.scheme != "file":
-            raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
-        self.check_host(url)
-        audit("fetch", redact(url))
-        if not (is_held_by_hash or self._is_secure_enough(url)):
-            reason = f"it is plain {parts.scheme}, which anyone on the way can change"
-            raise InsecureTransport(url=redact(url), reason=reason)
-        place, sent = (parts.scheme, parts.netloc.lower()), dict(headers or {})
-        if userinfo := self._credentials.get(place):
-            user, _, password = userinfo.partition(":")
-            sent.setdefault("Authorization", basic(unquote(user), unquote(password)))
-        transport = self._transport(parts.scheme)
+        expected = None if sink else self._expected.pop((url, tuple((headers or {}).items())), None)
+        sent = expected[0] if expected else self._allowed(url, headers or {}, is_held_by_hash=is_held_by_hash)
         try:
-            answer = transport.fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
+            if expected:
+                answer = expected[1](None)
+            else:
+                answer = self._transport(parts.scheme).fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
         except AccessDenied:
-            if "Authorization" in sent or not self._ask_keyring(url, place):
+            if "Authorization" in sent or not self._ask_keyring(url, (parts.scheme, parts.netloc.lower())):
                 raise
             return self.fetch(
                 url,
@@ -150,10 +151,21 @@ class Client:
             )
         return answer
 
-    def _is_named(self, url: str) -> bool:
-        """Whether the URL is at a place, port and all, of one that the user gave."""
+    def _allowed(self, url: str, headers: Mapping[str, str], *, is_held_by_hash: bool) -> dict[str, str]:
+        """Return the headers to ask with, credentials among them. Raises FetchError for what is not to be asked."""
         parts = urlsplit(url)
-        return (parts.scheme, parts.netloc.rpartition("@")[2].lower()) in self._named
+        if self._is_offline and parts.scheme != "file":
+            raise NotCached(what=redact(url), way="run it once without offline=True (--offline).")
+        self.check_host(url)
+        audit("fetch", redact(url))
+        if not (is_held_by_hash or self._is_secure_enough(url)):
+            reason = f"it is plain {parts.scheme}, which anyone on the way can change"
+            raise InsecureTransport(url=redact(url), reason=reason)
+        sent = dict(headers)
+        if userinfo := self._credentials.get((parts.scheme, parts.netloc.lower())):
+            user, _, password = userinfo.partition(":")
+            sent.setdefault("Authorization", basic(unquote(user), unquote(password)))
+        return sent
 
     def has_credentials(self, url: str) -> bool:
         """Whether the user's URLs had credentials for this one's host."""
@@ -165,10 +177,7 @@ class Client:
 
         Raises ServerError where it is not clear which host a URL means.
         """
-        if not is_host_clear(url):
-            raise ServerError(url=redact(url), reason="which host it means depends on who reads it")
-        if self._allowed_hosts and not url.startswith("file:") and not is_host_allowed(url, self._allowed_hosts):
-            raise RefusedByPolicy(what=redact(url), rule="allowed_hosts", where=self._allowed_by)
+        check_host(url, self._allowed_hosts, self._allowed_by)
 
     def _is_secure_enough(self, url: str) -> bool:
         return is_secure_enough(url) or is_host_among(url, self._insecure_hosts)
@@ -198,24 +207,16 @@ class Client:
 
     def _transport(self, scheme: str) -> Transport:
         scheme = {"http": "https", "ssh": "sftp"}.get(scheme, scheme)
-        maker = self._makers.get(scheme) or (lambda: self._make(scheme))
         with self._lock:
             if scheme not in self._made:
-                self._made[scheme] = maker()
+                self._made[scheme] = self._make(scheme)
             return self._made[scheme]
 
     def _make(self, scheme: str) -> Transport:
         """Return the transport of *scheme*; what it needs is imported now, as no other one is."""
         if scheme == "https":
-            from remote_wheel.fetch.http import HttpTransport
-
-            return HttpTransport(
-                self._limits,
-                insecure_hosts=self._insecure_hosts,
-                client_cert=self._client_cert,
-                check_host=self.check_host,
-                is_named=self._is_named,
-            )
+            beside = apart.started()
+            return ApartTransport(beside, self._http, self._make_http) if beside else self._make_http()
         if scheme == "file":
             from remote_wheel.fetch.local import LocalTransport
 
@@ -231,6 +232,11 @@ class Client:
         from remote_wheel.fetch.filesystems import FilesystemTransport
 
         return FilesystemTransport(self._limits, scheme)
+
+    def _make_http(self) -> Transport:
+        from remote_wheel.fetch.http import HttpTransport
+
+        return HttpTransport(self._http)
 
 
 def basic(user: str, password: str) -> str:

@@ -24,9 +24,9 @@ from remote_wheel.errors import (
     NetworkError,
     ServerError,
 )
-from remote_wheel.fetch.port import Answer, Sink, receive
-from remote_wheel.fetch.secure import hide_secrets, is_host_among, is_secure_enough
-from remote_wheel.settings import VERSION, Limits
+from remote_wheel.fetch.port import Answer, HttpOptions, Sink, receive
+from remote_wheel.fetch.secure import check_host, hide_secrets, is_host_among, is_place_among, is_secure_enough
+from remote_wheel.settings import VERSION
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.source import redact, redact_text
 
@@ -42,21 +42,14 @@ _CLOCK: Final = threading.local()  # `until_s`: when what this thread fetches ha
 class HttpTransport:
     """One pool of connections for the life of the process that fetches."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        insecure_hosts: Collection[str] = (),
-        client_cert: str = "",
-        check_host: Callable[[str], None] = lambda _: None,
-        is_named: Callable[[str], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, options: HttpOptions) -> None:
         hide_secrets()
-        self._limits, self._insecure_hosts, self._is_named = limits, insecure_hosts, is_named
+        limits = options.limits
+        self._limits, self._insecure_hosts, self._named = limits, options.insecure_hosts, options.named
         self._session = _Session()
         self._session.may_use_netrc = self._may_use_netrc
-        self._session.check_host = check_host
-        self._session.cert = client_cert or None
+        self._session.check_host = lambda url: check_host(url, options.allowed_hosts, options.allowed_by)
+        self._session.cert = options.client_cert or None
         if bundle := os.environ.get("SSL_CERT_FILE"):  # requests itself reads REQUESTS_CA_BUNDLE, which comes first
             self._session.verify = bundle
         self._session.max_redirects = limits.redirects
@@ -71,7 +64,7 @@ class HttpTransport:
             respect_retry_after_header=False,  # it may say an hour
         )
         adapter = _Adapter(
-            insecure_hosts,
+            options.insecure_hosts,
             pool_connections=limits.parallel_requests,
             pool_maxsize=limits.parallel_requests,
             max_retries=retry,
@@ -141,7 +134,7 @@ class HttpTransport:
     def _may_use_netrc(self, url: str) -> bool:
         """Whether ~/.netrc, which knows hosts alone, may be asked: not for a port nobody named, nor in the clear."""
         parts = urlsplit(url)
-        is_usual = parts.scheme == "https" and (parts.port in (None, 443) or self._is_named(url))
+        is_usual = parts.scheme == "https" and (parts.port in (None, 443) or is_place_among(url, self._named))
         return (
             is_usual or (parts.scheme == "http" and is_secure_enough(url)) or is_host_among(url, self._insecure_hosts)
         )

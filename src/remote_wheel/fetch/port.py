@@ -3,7 +3,7 @@
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Final, NamedTuple, Protocol
@@ -39,6 +39,20 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = EMPTY
     body: bytes = b""
     is_plain: bool = False  # it crossed a network that may have changed it, though its scheme does not tell
+
+
+class HttpOptions(NamedTuple):
+    """How http and https are spoken: *allowed_by* says who gave *allowed_hosts*.
+
+    *named* are the places of URLs that the user gave, scheme and host; they may grow.
+    """
+
+    limits: Limits = Limits()
+    insecure_hosts: Collection[str] = ()
+    client_cert: str = ""
+    allowed_hosts: Collection[str] = ()
+    allowed_by: str = ""
+    named: Collection[tuple[str, str]] = ()
 
 
 class Transport(Protocol):

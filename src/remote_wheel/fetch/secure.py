@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
-from remote_wheel.spec.source import redact_text
+from remote_wheel.errors import RefusedByPolicy, ServerError
+from remote_wheel.spec.source import redact, redact_text
 
 _PLAIN: Final = ("http", "ftp", "webhdfs", "hdfs", "tftp", "ws")  # schemes that anyone on the way can change
 
@@ -35,6 +36,23 @@ def hide_secrets() -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_REDACTING)
     logging.getLogger("botocore").setLevel(logging.INFO)
+
+
+def check_host(url: str, allowed_hosts: Collection[str], allowed_by: str) -> None:
+    """Raise RefusedByPolicy for a host that the user, who is *allowed_by*, did not allow; asked for redirects, too.
+
+    Raises ServerError where it is not clear which host a URL means.
+    """
+    if not is_host_clear(url):
+        raise ServerError(url=redact(url), reason="which host it means depends on who reads it")
+    if allowed_hosts and not url.startswith("file:") and not is_host_allowed(url, allowed_hosts):
+        raise RefusedByPolicy(what=redact(url), rule="allowed_hosts", where=allowed_by)
+
+
+def is_place_among(url: str, places: Collection[tuple[str, str]]) -> bool:
+    """Whether the URL is at one of *places*: scheme, and host with its port."""
+    parts = urlsplit(url)
+    return (parts.scheme, parts.netloc.rpartition("@")[2].lower()) in places
 
 
 def is_host_clear(url: str) -> bool:
