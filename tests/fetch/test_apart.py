@@ -16,6 +16,7 @@ from remote_wheel.fetch.port import HttpOptions
 from remote_wheel.settings import Limits
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
+from tests.servers.faults import Fault, serve_faults
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, one process does it"),
@@ -155,6 +156,21 @@ def test_what_its_libraries_say_is_seen(things: LoopbackIndex, python: Python) -
     assert "GET /small" in python(code, things.root).stderr
 
 
+def test_a_body_that_starts_over(things: LoopbackIndex, python: Python) -> None:
+    things.has_etag = False
+    code = SETUP + (
+        """
+sink = Kept()
+client.fetch(root + "large", max_bytes=4_000_000, sink=sink)
+print(len(sink.data), is_apart())
+"""
+    )
+    with serve_faults(things.port) as proxy:
+        proxy.faults.append(Fault("/large", "truncate", 1_000_000))
+        assert python(code, f"http://127.0.0.1:{proxy.port}/").stdout == "3000000 True\n"
+        assert len(proxy.seen) == 2
+
+
 def test_credentials_that_are_learnt_later(things: LoopbackIndex, python: Python) -> None:
     things.user = "me:secret"
     code = SETUP + (
@@ -213,11 +229,11 @@ def test_it_ends_with_ours(things: LoopbackIndex, number: int) -> None:
         until_s = time.monotonic() + 30
         while not things.requests and time.monotonic() < until_s:
             time.sleep(0.02)
-        assert Path(f"/proc/{pid}").exists()
+        assert is_running(pid)
         if number == signal.SIGINT:
             os.kill(pid, number)
             time.sleep(0.2)
-            assert Path(f"/proc/{pid}").exists()
+            assert is_running(pid)
         process.send_signal(number)
     while is_running(pid) and time.monotonic() < until_s:
         time.sleep(0.02)
