@@ -435,6 +435,7 @@ except remote_wheel.errors.UsageError as error:
     assert output == "ran\n" if not said else said in output
 
 
+@pytest.mark.slow
 def test_hundreds_of_distributions_are_handed_on(index: LoopbackIndex, python: Python) -> None:
     names = [f"part-{number}" for number in range(300)]
     for name in names:

@@ -64,6 +64,7 @@ def test_the_first_import_compiles_what_it_needs_and_the_next_finds_all(
     assert thing.requests == []
 
 
+@pytest.mark.slow
 def test_one_that_was_never_finished_is_finished_the_next_time(
     thing: LoopbackIndex, python: Python, cache: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_what_a_traceback_shows_is_the_same(thing: LoopbackIndex, python: Python
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_said_but_what_is_asked(thing: LoopbackIndex, python: Python, tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("thing\n")
     for call in ("resolve('thing')", "prefetch('thing')", "resolve('-r r.txt')", "require('thing')"):
@@ -145,6 +147,7 @@ def test_a_lean_mount_and_a_whole_one_are_the_same(thing: LoopbackIndex, python:
     assert python(code, str(cache)).stdout == "still required\n"
 
 
+@pytest.mark.slow
 def test_a_cache_that_was_deleted_stays_deleted(thing: LoopbackIndex, python: Python, tmp_path: Path) -> None:
     code = """
         import os, shutil, time, remote_wheel
@@ -184,6 +187,7 @@ def test_nothing_is_fetched_early_where_only_a_plan_is_wanted(index: LoopbackInd
     assert index.wheels() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes as Linux has them")
 def test_a_helper_that_works_ahead_may_be_killed_any_time(thing: LoopbackIndex, python: Python, cache: Path) -> None:
     code = "import remote_wheel; print(remote_wheel.require('thing').VALUE)"
@@ -250,6 +254,7 @@ def test_what_is_finished_is_what_was_recorded(
     assert python(code).stdout == "TEXT = open(__file__).read()\n\n"
 
 
+@pytest.mark.slow
 def test_two_requests_that_share_a_wheel_are_both_finished(thing: LoopbackIndex, python: Python, cache: Path) -> None:
     thing.add("one", "1", requires=["thing"])
     thing.add("two", "1", requires=["thing"])
@@ -275,6 +280,7 @@ def test_one_bad_wheel_that_is_not_taken_hinders_nobody(
     assert finished(cache, python, SAY.format("'app', 'strict'")) == "whole app 1 lib 1 strict 1\n"
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_made_again_and_finished(thing: LoopbackIndex, python: Python, cache: Path) -> None:
     code = SAY.format("'thing'")
     finished(cache, python, code)

@@ -89,6 +89,7 @@ print(is_apart(), file=sys.stderr)
     assert lines[-1].count("/moved") == lines[-1].count("/shut") == 2
 
 
+@pytest.mark.slow
 def test_many_threads_ask_at_once(things: LoopbackIndex, python: Python) -> None:
     code = SETUP + (
         """
@@ -216,11 +217,12 @@ def test_where_there_can_be_none(things: LoopbackIndex, python: Python) -> None:
         assert int(files) < 10, reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_it_ends_with_ours(things: LoopbackIndex, number: int) -> None:
     """However that ends; Ctrl-C reaches both, and is ours to answer."""
     code = SETUP + "print(*beside(), flush=True); client.fetch(root + 'small', max_bytes=9); time.sleep(60)"
-    things.hang_s = 20
+    things.hang_s = 3
     with subprocess.Popen(
         [sys.executable, "-c", code, things.root], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -162,6 +162,7 @@ def test_two_modules_of_the_same_bytes(index: LoopbackIndex, python: Python) -> 
 # --- fsspec -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_and_an_index_over_ftp(mounting: Mounting, python: Python, tmp_path: Path) -> None:
     """Plain ftp, like http, only from this very machine or held by a hash."""
     root = tmp_path / "ftp"

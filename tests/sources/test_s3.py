@@ -74,6 +74,7 @@ def test_an_unchanged_object_is_not_sent_again(bucket: Bucket, python: Python) -
     assert "ContentChanged" in python(watch, expect=1).stderr
 
 
+@pytest.mark.slow
 def test_a_simple_index_and_a_flat_folder_in_a_bucket(bucket: Bucket, python: Python, requiring: Mounting) -> None:
     for name, requires in (("alpha", ["beta>=1"]), ("beta", [])):
         filename, data = make_wheel(name, "1.0", requires=requires)

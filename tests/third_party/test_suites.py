@@ -41,7 +41,13 @@ def _outcomes(report: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("project", "version", "needs", "left_out"), SUITES, ids=[suite[0] for suite in SUITES])
+LENGTHY = ("packaging",)
+
+
+@pytest.mark.parametrize(
+    ("project", "version", "needs", "left_out"),
+    [pytest.param(*suite, id=suite[0], marks=[pytest.mark.lengthy] if suite[0] in LENGTHY else []) for suite in SUITES],
+)
 def test_the_suite_of(project: str, version: str, needs: list[str], left_out: list[str], tmp_path: Path) -> None:
     pin = f"{project}=={version}"
     pip = [sys.executable, "-m", "pip"]
