@@ -433,7 +433,7 @@ def test_netrc(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> No
     assert resolving("ours") == "ours==1.0"
 
 
-def test_a_keyring(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> None:
+def test_a_keyring(index: LoopbackIndex, resolving: Resolving, python: Python, tmp_path: Path) -> None:
     """keyring itself, with a backend in a file, as its documentation has it."""
     index.user = "me:keyring-secret"
     index.add("ours", "1.0")
@@ -447,6 +447,10 @@ def test_a_keyring(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -
     )
     environ = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
     assert resolving("ours", **environ) == "ours==1.0"
+    index.add("theirs", "1.0")  # two pages are asked for, and refused, before anything is known
+    code = "import remote_wheel; print(len(remote_wheel.require('ours', 'theirs')))"
+    assert python(code, REMOTE_WHEEL_REFRESH="1", **environ).stdout == "2\n"
+    assert python(code, REMOTE_WHEEL_CACHE_DIR=str(tmp_path / "other"), **environ).stdout == "2\n"
     assert resolving("ours", options="refresh=True", PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring").startswith(
         "AccessDenied: "
     )

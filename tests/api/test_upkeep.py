@@ -196,6 +196,32 @@ def test_an_image_that_could_not_be_mapped_when_it_was_made_is_whole(
 
 
 @pytest.mark.parametrize("call", [".files", ""])
+def test_a_damaged_tree_is_never_called_whole(cache: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Its size is what it should be; who makes it again is killed as the new one is to take its place."""
+    store = open_store(str(cache))
+    tree = store.unpack("f" * 64, {"a": False}, lambda _: (b"a",))
+    (tree / "a").write_bytes(b"b")
+    store.discard(cache / "v1" / "images" / "x.zip", tree.name)
+
+    class Killed(BaseException):
+        pass
+
+    def replace(old: str, new: str | Path) -> None:
+        if str(new) == f"{tree}{call}":
+            raise Killed
+        usual(old, new)
+
+    usual = os.replace
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, replace)
+    with pytest.raises(Killed):
+        store.unpack(tree.name, {"a": False}, lambda _: (b"a",))
+    monkeypatch.undo()
+    assert not store.is_tree_whole(tree.name)
+    assert (store.unpack(tree.name, {"a": False}, lambda _: (b"a",)) / "a").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("call", [".files", ""])
 def test_a_tree_is_never_there_without_what_says_that_it_is_whole(
     cache: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -52,6 +52,7 @@ LARGE = os.urandom(3_000_000)
 def things(index: LoopbackIndex) -> LoopbackIndex:
     index.extra |= {"/large": LARGE, "/small": b"small", "/empty": b""}
     index.redirects |= {"/moved": f"{index.root}small", "/away": "https://elsewhere.example/x"}
+    index.redirects |= {"/port": "https://127.0.0.1:99999/x", "/odd": "https://me:secret@127.0.0.1\u2100/x"}
     index.statuses["/shut"] = 401
     return index
 
@@ -61,7 +62,7 @@ def test_it_answers_as_one_process_does(things: LoopbackIndex, python: Python) -
         """
 heard = []
 sys.addaudithook(lambda event, facts: heard.append(facts) if event.startswith("remote_wheel.") else None)
-for path in ("small", "empty", "large", "moved", "away", "shut", "nothing", "small"):
+for path in ("small", "empty", "large", "moved", "away", "port", "shut", "nothing", "small"):
     for sink in (None, Kept()):
         try:
             answer = client.fetch(root + path, max_bytes=4_000_000, sink=sink)
@@ -172,6 +173,60 @@ print(len(sink.data), is_apart())
         assert len(proxy.seen) == 2
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_what_nobody_waits_for_holds_nobody_up(things: LoopbackIndex, python: Python, is_killed: bool) -> None:
+    code = SETUP + (
+        f"""
+class Full(Kept):
+    def write(self, chunk): raise OSError(28, "full")
+for name in ("small", "small", "empty", "moved", "large"):
+    client.expect(root + name, headers={{}}, max_bytes=4_000_000)
+if {is_killed}:
+    os.kill(beside()[0], signal.SIGKILL)
+for at in range(25):
+    try:
+        client.fetch(root + "large?", max_bytes=4_000_000, sink=Full())
+    except OSError as error:
+        assert error.errno == 28
+print(client.fetch(root + "small?", max_bytes=9).body, is_apart(), client.fetch(root + "small", max_bytes=9).body)
+"""
+    )
+    assert python(code, things.root).stdout == "b'small' False b'small'\n"
+
+
+def test_an_error_that_nobody_foresaw(things: LoopbackIndex, python: Python) -> None:
+    """It is raised in our process, as it would be without the other, which says nothing of it."""
+    code = SETUP + (
+        """
+for most in ("many", 9):
+    try:
+        print(client.fetch(root + "small", max_bytes=most).body)
+    except Exception as error:
+        print(type(error).__name__, is_apart())
+"""
+    )
+    done = python(code, things.root)
+    assert done.stdout.splitlines() == ["TypeError False", "b'small'"]
+    assert done.stderr == ""
+
+
+def test_hooks_that_write_to_their_files(things: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    """What somebody's hook has open goes nowhere there, and is no number that a connection could get."""
+    code = (
+        """
+import os, sys
+log = os.open("log", os.O_CREAT | os.O_WRONLY)
+def hook(event, _):
+    if event in ("socket.connect", "import"):
+        os.write(log, b"noise" * 9)
+sys.addaudithook(hook)
+"""
+        + SETUP
+        + "print(client.fetch(root + 'small', max_bytes=9).body, is_apart())"
+    )
+    assert python(code, things.root).stdout == "b'small' True\n"
+
+
 def test_credentials_that_are_learnt_later(things: LoopbackIndex, python: Python) -> None:
     things.user = "me:secret"
     code = SETUP + (
@@ -191,14 +246,14 @@ print(is_apart())
 
 def test_places_that_are_learnt_later() -> None:
     """~/.netrc may be asked for the user's own places, whatever their port."""
-    options = json.dumps(HttpOptions(), default=list)
+    options = json.dumps((0, HttpOptions()), default=list)
     transports = _Transports(HttpTransport)
     first = transports.get(options, [])
     assert isinstance(first, HttpTransport)
     assert not first._may_use_netrc("https://corp.example:8443/x")
     assert transports.get(options, [["https", "corp.example:8443"]]) is first
     assert first._may_use_netrc("https://corp.example:8443/x")
-    assert transports.get(json.dumps(HttpOptions(Limits(retries=0)), default=list), []) is not first
+    assert transports.get(json.dumps((1, HttpOptions(Limits(retries=0))), default=list), []) is not first
 
 
 def test_where_there_can_be_none(things: LoopbackIndex, python: Python) -> None:
@@ -208,6 +263,12 @@ def test_where_there_can_be_none(things: LoopbackIndex, python: Python) -> None:
         "another thread": "import threading; threading.Thread(target=time.sleep, args=(1,), daemon=True).start()",
         "few files": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))",
         "no stream": "os.close(0)",
+        "not allowed": """
+def hook(event, _):
+    if event == "os.fork":
+        raise RuntimeError("not here")
+sys.addaudithook(hook)
+""",
         "no process": "def refuse(): raise OSError(11, 'no more')\nos.fork = refuse",
     }
     for reason, what in reasons.items():
@@ -258,12 +319,12 @@ def test_a_request_goes_by_it_unless_it_is_offline(index: LoopbackIndex, python:
         from remote_wheel.fetch import apart
         cold.own_process()
         options = {"prefer_installed": False, "offline": sys.argv[1] == "offline"}
-        request = request_of("require", ["thing"], options, sys.argv[2], "key" + sys.argv[1])
+        request = request_of("require", ["thing>=1", "thing<9"], options, sys.argv[2], "key" + sys.argv[1])
         answer = cold.carry_out({**request, "optimize": 0}, cold.Silent())
         loaded = [name for name in ("requests", "urllib3", "http.client", "ssl") if name in sys.modules]
         print(len(answer["plan"]["pins"]), apart.started() is not None, loaded)
     """
     cache = str(Path(os.environ["REMOTE_WHEEL_CACHE_DIR"]))
     assert python(code, "online", cache).stdout == "2 True []\n"
-    assert index.wheels() == 2
+    assert (index.pages(), index.wheels()) == (2, 2)
     assert python(code, "offline", cache).stdout == "2 False []\n"

@@ -39,7 +39,7 @@ serve()"""
 
 
 def own_process() -> None:
-    """Say that this process is ours and soon over: no other code runs in it. It looks for garbage less often, then."""
+    """Say that this process is ours and soon over: it may fork, and looks for garbage less often."""
     import gc
 
     global _is_ours  # one process, one owner
@@ -96,10 +96,7 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         apart.start()
     from remote_wheel.api import early
 
-    begun = early.begin(request)
-    from remote_wheel.api import pipeline
-    from remote_wheel.api.request import Request
-
+    begun = None
     lists = {
         "subjects": tuple(request["subjects"]),
         "search_path": tuple(request["search_path"]),
@@ -107,6 +104,10 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         "preferred": tuple((name, version) for name, version in request["preferred"]),
     }
     try:
+        begun = early.begin(request)
+        from remote_wheel.api import pipeline
+        from remote_wheel.api.request import Request
+
         return pipeline.run(Request(**{**request, **lists}), progress, begun)
     except RemoteWheelError:
         raise

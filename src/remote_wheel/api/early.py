@@ -76,6 +76,9 @@ def begin(request: Mapping[str, Any]) -> Early | None:
     except (RemoteWheelError, LockIsHeld):
         held.close()
         return None
+    except BaseException:
+        held.close()
+        raise
     return Early(settings=settings, client=client, indexes=indexes, held=held)
 
 

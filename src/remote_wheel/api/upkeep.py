@@ -319,7 +319,7 @@ def _order(path: Path) -> int:
 
 
 def _is_staging(name: str) -> bool:
-    return name.startswith(".") and name.endswith((".tmp", ".old", ".tmp.files"))
+    return name.startswith(".") and name.endswith((".tmp", ".tmp.files"))
 
 
 def _is_left_over(file: StoredFile, now_s: float) -> bool:

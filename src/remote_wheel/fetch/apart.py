@@ -6,24 +6,27 @@ and decides nothing; it ends with this one. docs/decisions/0016-network-apart.md
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
+from itertools import count
 from typing import Any, Final, NamedTuple, NoReturn
 
 from remote_wheel.errors import RemoteWheelError, rebuild_error
 from remote_wheel.fetch.port import Answer, HttpOptions, Sink, Transport
 from remote_wheel.settings import Limits
-from remote_wheel.spec.audit import audit, listen
+from remote_wheel.spec.audit import audit, hear
 
 _CHANNELS: Final = 20  # what asks in parallel: planning, and what is fetched ahead of it
 _MOST_FILES: Final = 4096
 _HEAD_BYTES: Final = 5
 # What a frame is, in its first byte; its size in bytes follows, and then that.
 _ASK, _AUDIT, _RESTART, _CHUNK, _ANSWER, _BODY, _ERROR = b"q", b"u", b"r", b"c", b"a", b"b", b"e"
+_NUMBERS: Final = count()  # of transports: places that one was told of are not another's
 _apart: "Apart | None" = None
 
 
@@ -42,23 +45,43 @@ class Apart:
 
     def __init__(self, control: int, channels: list[_Channel]) -> None:
         self._control, self._free, self._count = control, channels, len(channels)
+        self._unread = 0  # channels on which something was asked that nobody waits for yet
         self._used = set[int]()
         self._changed = threading.Condition()
 
     def take(self) -> _Channel | None:
-        """Wait for a channel nobody uses; None where there will never be one again."""
+        """Wait for a channel nobody uses; None where that may be for ever."""
         with self._changed:
-            while not self._free and self._count:
+            while not self._free and self._count > self._unread:
                 self._changed.wait()
-            if not self._count:
+            if not self._free:
                 return None
             channel = self._free.pop()
+            self._unread += 1
             is_new = channel.number not in self._used
             self._used.add(channel.number)
         if is_new:
             with contextlib.suppress(OSError):  # it is gone: who asks will see
                 os.write(self._control, bytes((channel.number,)))
         return channel
+
+    def read_from(self, channel: _Channel) -> tuple[bytes, bytes]:
+        """Wait for a frame. Raises EOFError where the process is gone."""
+        try:
+            return _receive(channel.reader)
+        except EOFError:
+            with self._changed:  # nobody need try the others
+                for other in self._free:
+                    other.close()
+                self._count -= len(self._free)
+                self._free.clear()
+                self._changed.notify_all()
+            raise
+
+    def wait_for(self) -> None:
+        """Say that somebody waits for what was asked on a channel that was taken."""
+        with self._changed:
+            self._unread -= 1
 
     def give_back(self, channel: _Channel) -> None:
         """Let others have it."""
@@ -79,7 +102,7 @@ class ApartTransport:
 
     def __init__(self, apart: Apart, options: HttpOptions, here: Callable[[], Transport]) -> None:
         self._apart, self._named = apart, options.named
-        self._options = json.dumps(options._replace(named=()), default=list)
+        self._options = json.dumps((next(_NUMBERS), options._replace(named=())), default=list)
         self._make_here, self._lock = here, threading.Lock()
         self._here: Transport | None = None
 
@@ -98,6 +121,8 @@ class ApartTransport:
                 _send(channel.writer, _ASK, json.dumps(asked).encode())
 
         def wait(sink: Sink | None) -> Answer:
+            if channel:
+                self._apart.wait_for()
             answer = self._receive(channel, sink) if channel else None
             if answer is None:
                 return self._in_this_process().fetch(url, headers=headers, max_bytes=max_bytes, sink=sink)
@@ -110,7 +135,7 @@ class ApartTransport:
         is_done, body = False, b""
         try:
             while not is_done:
-                kind, data = _receive(channel.reader)
+                kind, data = self._apart.read_from(channel)
                 if kind == _CHUNK and sink:
                     sink.write(data)
                 elif kind == _RESTART and sink:
@@ -162,19 +187,22 @@ def _start() -> Apart | None:
         opened.extend(ends)
         return ends
 
+    # Ctrl-C must not reach the fork before it is one of its own: there would be two of what goes on in here.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         for stream in range(3):
             os.fstat(stream)  # one that is closed has a number that a pipe would get
         controlled, control = pipe()
         pairs = [(pipe(), pipe()) for _ in range(_CHANNELS)]
-        is_ours = bool(os.fork())
-    except OSError:  # or no more files or processes may be
+        theirs = [_Channel(number, asks[0], answers[1]) for number, (asks, answers) in enumerate(pairs)]
+        if not os.fork():
+            _be_apart(controlled, theirs)
+    except Exception:  # noqa: BLE001  # or no more files or processes may be; or an audit hook does not allow it
         for descriptor in opened:
             os.close(descriptor)
         return None
-    theirs = [_Channel(number, asks[0], answers[1]) for number, (asks, answers) in enumerate(pairs)]
-    if not is_ours:
-        _be_apart(controlled, theirs)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
     os.close(controlled)
     for channel in theirs:
         channel.close()
@@ -183,15 +211,20 @@ def _start() -> Apart | None:
 
 
 def detach(*, keep: Collection[int], is_silent: bool) -> None:
-    """Let go of what a forked process has open but *keep*, and stderr unless it *is silent*: nobody waits for it."""
-    start = 3
-    for descriptor in sorted(keep):
-        os.closerange(start, descriptor)
-        start = descriptor + 1
-    os.closerange(start, _MOST_FILES)
+    """Let go of what a forked process has open but *keep*, and stderr unless it *is silent*: nobody waits for it.
+
+    What somebody's hooks hold open is nothing from then on: a number that is free would soon be another file's.
+    """
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2) if is_silent else (0, 1):
-        os.dup2(nothing, descriptor)
+    try:
+        opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no Linux
+        opened = list(range(_MOST_FILES))
+    for descriptor in opened:
+        if descriptor not in keep and (descriptor != 2 or is_silent):
+            with contextlib.suppress(OSError):
+                os.fstat(descriptor)
+                os.dup2(nothing, descriptor, inheritable=descriptor < 3)
 
 
 # --- the other end -------------------------------------------------------------------------------------------------
@@ -201,16 +234,37 @@ def _be_apart(control: int, channels: list[_Channel]) -> NoReturn:
     """Serve each channel from when it is named, until the process that asks has ended."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other's to answer, and its end ours
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         detach(keep=(control, *(end for channel in channels for end in channel[1:])), is_silent=False)
-        from remote_wheel.fetch.http import HttpTransport
-
-        transports = _Transports(HttpTransport)
-        heard = listen()
+        threading.Thread(target=_import_http, daemon=True).start()  # this one is to notice when the other ends
+        transports, heard = _Transports(_make_http), _Heard()
+        hear(heard.append)
         while numbers := os.read(control, _CHANNELS):
             for number in numbers:
                 threading.Thread(target=_serve, args=(channels[number], transports, heard), daemon=True).start()
     finally:
         os._exit(0)
+
+
+def _import_http() -> None:
+    with contextlib.suppress(Exception):  # raised again where it is used
+        importlib.import_module("remote_wheel.fetch.http")
+
+
+def _make_http(options: HttpOptions) -> Transport:
+    from remote_wheel.fetch.http import HttpTransport
+
+    return HttpTransport(options)
+
+
+class _Heard(threading.local):
+    """The audit events of each thread."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, ...]] = []
+
+    def append(self, event: tuple[str, ...]) -> None:
+        self.events.append(event)
 
 
 class _Transports:
@@ -223,7 +277,7 @@ class _Transports:
     def get(self, options: str, named: list[list[str]]) -> Transport:
         with self._lock:
             if options not in self._made:
-                limits, *rest = json.loads(options)
+                limits, *rest = json.loads(options)[1]
                 places = set[tuple[str, str]]()
                 self._made[options] = self._make(HttpOptions(Limits(*limits), *rest)._replace(named=places)), places
             transport, places = self._made[options]
@@ -231,9 +285,9 @@ class _Transports:
             return transport
 
 
-def _serve(channel: _Channel, transports: _Transports, heard: list[tuple[str, ...]]) -> None:
+def _serve(channel: _Channel, transports: _Transports, heard: _Heard) -> None:
     """Answer what is asked on *channel* until nobody listens; what is unexpected ends it, and is done over there."""
-    with contextlib.suppress(EOFError, OSError), contextlib.closing(channel):
+    with contextlib.suppress(Exception), contextlib.closing(channel):
         while True:
             _, data = _receive(channel.reader)
             options, named, url, headers, max_bytes, is_streamed = json.loads(data)
@@ -245,9 +299,9 @@ def _serve(channel: _Channel, transports: _Transports, heard: list[tuple[str, ..
                 _send(channel.writer, _BODY, answer.body)
             except RemoteWheelError as error:
                 kind, result = _ERROR, (type(error).__name__, error.facts())
-            while heard:
-                with contextlib.suppress(IndexError):  # another thread was faster
-                    _send(channel.writer, _AUDIT, json.dumps(heard.pop(0)).encode())
+            for event in heard.events:
+                _send(channel.writer, _AUDIT, json.dumps(event).encode())
+            heard.events.clear()
             _send(channel.writer, kind, json.dumps(result).encode())
 
 

@@ -47,7 +47,7 @@ class Client:
         self._http = HttpOptions(limits, insecure_hosts, client_cert, allowed_hosts, allowed_by, self._named)
         self._ssh = SshAccess()
         self._made: dict[str, Transport] = {}
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._credentials: dict[tuple[str, str], str] = {}
         # What is asked for already, by URL and headers: with what headers in fact, and what waits for the answer.
         self._expected: dict[
@@ -81,6 +81,8 @@ class Client:
 
     def expect(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> None:
         """Begin to get the page at *url*; `fetch` with the same *headers* waits for it, and gives it once."""
+        if (key := (url, tuple(headers.items()))) in self._expected:
+            return
         sent = self._allowed(url, headers, is_held_by_hash=False)
         transport = self._transport(urlsplit(url).scheme)  # what it takes to import is imported here
         wait: Callable[[None], Answer]
@@ -88,7 +90,7 @@ class Client:
             wait = transport.begin(url, headers=sent, max_bytes=max_bytes)
         else:
             wait = self._in_thread(lambda: transport.fetch(url, headers=sent, max_bytes=max_bytes))
-        self._expected[url, tuple(headers.items())] = sent, wait
+        self._expected[key] = sent, wait
 
     def _in_thread(self, get: Callable[[], Answer]) -> Callable[[None], Answer]:
         expected: Future[Answer] = Future()
@@ -190,14 +192,17 @@ class Client:
             import keyring
         except ImportError:  # an extra
             return False
-        try:
-            found = keyring.get_credential(url, None) or keyring.get_credential(place[1], None)
-        except Exception:  # noqa: BLE001  # each backend has errors of its own; the server's refusal says it better
-            return False
-        if found is None or place in self._credentials:
-            return False
-        self.learn_credentials(url, found.username, found.password)
-        return True
+        with self._asking:
+            if place in self._credentials:  # another thread has learnt them meanwhile
+                return True
+            try:
+                found = keyring.get_credential(url, None) or keyring.get_credential(place[1], None)
+            except Exception:  # noqa: BLE001  # each backend has errors of its own; the server's refusal says it better
+                return False
+            if found is None:
+                return False
+            self.learn_credentials(url, found.username, found.password)
+            return True
 
     def learn_credentials(self, url: str, user: str, password: str) -> None:
         """Keep credentials for the URL's host, in place of those known."""

@@ -246,8 +246,11 @@ class _Session(requests.Session):
         target = super().get_redirect_target(resp)
         if target is None:
             return None
-        joined = urljoin(resp.url, target)
-        parts = urlsplit(joined)
+        try:
+            joined = urljoin(resp.url, target)
+            parts, _ = urlsplit(joined), _place_of(joined)
+        except ValueError:  # its text would be the URL
+            raise ServerError(url=redact(resp.url), reason="it redirects to what is no URL") from None
         if parts.scheme not in ("http", "https"):
             raise ServerError(url=redact(resp.url), reason=f"it redirects to {parts.scheme}:, which is not followed")
         if resp.url.lower().startswith("https:") and parts.scheme == "http":

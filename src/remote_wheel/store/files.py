@@ -153,6 +153,7 @@ class Disk:
         with _staged_folder(path) as staging:
             made = _write_tree(staging, files, chunks)
             self.sync_tree(staging)
+            self.remove_all(path)  # before its manifest says of the other one that it is whole
             self.write(manifest, json.dumps(made).encode())
 
     def sync_tree(self, path: Path) -> None:
@@ -309,10 +310,7 @@ def _staged_folder(destination: Path) -> Iterator[Path]:
         staging.mkdir(mode=0o700)
         try:
             yield staging
-            if destination.exists():  # a damaged one; who has it open keeps it
-                os.rename(destination, staging.with_suffix(".old"))
             os.rename(staging, destination)
-            shutil.rmtree(staging.with_suffix(".old"), ignore_errors=True)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
