@@ -1,7 +1,7 @@
 """http and https by a process beside this one: what requests imports, and its work, take another core.
 
 Both processes begin at the same time. This one imports what plans and verifies; that one imports requests, and then
-carries out what it is asked, one request at a time on each of a few channels: two pipes and a thread. It knows no files
+carries out what it is asked, one request at a time on each of a few channels: two pipes and a thread. It knows no store
 and decides nothing; it ends with this one. docs/decisions/0016-network-apart.md has the reasons.
 """
 
