@@ -41,7 +41,7 @@ def _outcomes(report: Path) -> dict[str, str]:
     return found
 
 
-LENGTHY = ("packaging",)
+LENGTHY = ("attrs", "packaging")
 
 
 @pytest.mark.parametrize(
