@@ -49,6 +49,26 @@ def age(cache: Path, days: dict[str, int]) -> None:
             os.utime(path, (time.time() - days[one.name] * DAY_S,) * 2)
 
 
+class Killed(BaseException):
+    """Nothing that follows is done."""
+
+
+@contextmanager
+def killed_at(path: str) -> Iterator[None]:
+    """Have what is done end as something is about to take the name *path*."""
+    usual = os.replace
+
+    def replace(old: str, new: str | Path) -> None:
+        if str(new) == path:
+            raise Killed
+        usual(old, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", replace)
+        patch.setattr(os, "replace", replace)
+        yield
+
+
 @contextmanager
 def running(code: str) -> Iterator[subprocess.Popen[str]]:
     """A process that has run *code* and stays, until the context ends."""
@@ -196,53 +216,27 @@ def test_an_image_that_could_not_be_mapped_when_it_was_made_is_whole(
 
 
 @pytest.mark.parametrize("call", [".files", ""])
-def test_a_damaged_tree_is_never_called_whole(cache: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_damaged_tree_is_never_called_whole(cache: Path, call: str) -> None:
     """Its size is what it should be; who makes it again is killed as the new one is to take its place."""
     store = open_store(str(cache))
     tree = store.unpack("f" * 64, {"a": False}, lambda _: (b"a",))
     (tree / "a").write_bytes(b"b")
     store.discard(cache / "v1" / "images" / "x.zip", tree.name)
 
-    class Killed(BaseException):
-        pass
-
-    def replace(old: str, new: str | Path) -> None:
-        if str(new) == f"{tree}{call}":
-            raise Killed
-        usual(old, new)
-
-    usual = os.replace
-    for name in ("rename", "replace"):
-        monkeypatch.setattr(os, name, replace)
-    with pytest.raises(Killed):
+    with killed_at(f"{tree}{call}"), pytest.raises(Killed):
         store.unpack(tree.name, {"a": False}, lambda _: (b"a",))
-    monkeypatch.undo()
     assert not store.is_tree_whole(tree.name)
     assert (store.unpack(tree.name, {"a": False}, lambda _: (b"a",)) / "a").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("call", [".files", ""])
-def test_a_tree_is_never_there_without_what_says_that_it_is_whole(
-    cache: Path, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_tree_is_never_there_without_what_says_that_it_is_whole(cache: Path, upkeep: Upkeep, call: str) -> None:
     """Who unpacks it is killed as one or the other is to take its name."""
     store = open_store(str(cache))
     tree = store.tree_path("f" * 64)
 
-    class Killed(BaseException):
-        pass
-
-    def replace(old: str, new: str | Path) -> None:
-        if str(new) == f"{tree}{call}":
-            raise Killed
-        usual(old, new)
-
-    usual = os.replace
-    for name in ("rename", "replace"):
-        monkeypatch.setattr(os, name, replace)
-    with pytest.raises(Killed):
+    with killed_at(f"{tree}{call}"), pytest.raises(Killed):
         store.unpack(tree.name, {"a": False}, lambda _: (b"a",))
-    monkeypatch.undo()
     assert not tree.exists()
     assert not list(upkeep.damages())
     assert store.unpack(tree.name, {"a": False}, lambda _: (b"a",)) == tree
