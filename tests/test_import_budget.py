@@ -9,19 +9,18 @@ from tests.loopback import LoopbackIndex
 ISLAND = {
     "remote_wheel",
     "remote_wheel.api",
-    "remote_wheel.api.handle",
     "remote_wheel.mounts",
     "remote_wheel.mounts.boot",
     "remote_wheel.mounts.children",
+    "remote_wheel.mounts.collector",
     "remote_wheel.mounts.finder",
     "remote_wheel.mounts.image",
     "remote_wheel.mounts.leases",
-    "remote_wheel.mounts.loaded",
     "remote_wheel.mounts.registry",
+    "atexit",
     "fcntl",
     "gc",
     "mmap",
-    "zlib",
 }
 BARE = "import sys; print(*sys.modules)"
 
@@ -53,7 +52,7 @@ def test_warm_environment(index: LoopbackIndex, python: Python) -> None:
             print(*sys.modules)
     """
     python(code)
-    assert _added(python, code) - {"thing"} <= ISLAND | {"remote_wheel.api.environments"}
+    assert _added(python, code) - {"thing"} <= ISLAND | {"remote_wheel.api.environments", "remote_wheel.mounts.undo"}
 
 
 def test_warm_mount(index: LoopbackIndex, python: Python) -> None:
@@ -61,7 +60,7 @@ def test_warm_mount(index: LoopbackIndex, python: Python) -> None:
     source = index.file_url(file)
     code = f"import sys, remote_wheel; remote_wheel.mount({source!r}).import_module(); print(*sys.modules)"
     python(code)
-    assert _added(python, code) - {"thing"} <= ISLAND
+    assert _added(python, code) - {"thing"} <= ISLAND | {"remote_wheel.api.handle"}
 
 
 def test_warm_run(index: LoopbackIndex, python: Python, remote_wheel: Python) -> None:

@@ -6,8 +6,9 @@ Public names are loaded when first used (PEP 562), so ``import remote_wheel`` co
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remote_wheel import errors as errors
-    from remote_wheel.api import Mount, environment, explain, mount, require
+    from remote_wheel.api import environment, explain, mount, require
     from remote_wheel.api.environments import Environment
+    from remote_wheel.api.handle import Mount
     from remote_wheel.api.plans import Plan, load_lock, prefetch, resolve
     from remote_wheel.errors import RemoteWheelError
     from remote_wheel.resolution.plan import Pin
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Mount", "environment", "explain", "mount", "require"), "remote_wheel.api"),
+    **dict.fromkeys(("environment", "explain", "mount", "require"), "remote_wheel.api"),
+    "Mount": "remote_wheel.api.handle",
     **dict.fromkeys(("Plan", "load_lock", "prefetch", "resolve"), "remote_wheel.api.plans"),
     "Environment": "remote_wheel.api.environments",
     "Pin": "remote_wheel.resolution.plan",

@@ -321,7 +321,7 @@ def test_garbage_in_the_boot_record_is_a_miss(index: LoopbackIndex, python: Pyth
     code = """
         import pathlib, os, remote_wheel
         for record in pathlib.Path(os.environ["REMOTE_WHEEL_CACHE_DIR"], "v1", "boot").glob("*"):
-            record.write_bytes(b"RWB3 this is no record")
+            record.write_bytes(b"RWB4 this is no record")
         print(remote_wheel.require("thing").__version__)
     """
     python(code)

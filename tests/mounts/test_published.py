@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_wheel.mounts.image import Published, make_entry, published_path
+from remote_wheel.mounts.published import Published, make_entry, published_path
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.wheels import make_wheel
-from remote_wheel.mounts import boot, registry
+from remote_wheel.mounts import boot, registry, undo
 from remote_wheel.mounts.finder import ImageLoader, Root
 from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.settings import Limits
@@ -55,7 +55,7 @@ def mount(tmp_path: Path) -> Iterator[Mounter]:
     before = (list(sys.path), list(sys.meta_path), list(sys.path_hooks))
     mounter = Mounter(tmp_path)
     yield mounter
-    registry.remove([root for root in mounter.roots if root.uses])
+    undo.remove([root for root in mounter.roots if root.uses])
     assert (sys.path, sys.meta_path, sys.path_hooks) == before
 
 
@@ -102,7 +102,7 @@ def test_a_namespace_over_two_mounts_and_one_goes(mount: Mounter) -> None:
     one = mount("rw-ns-one", {"rw_ns/one.py": "N = 1\n"})
     mount("rw-ns-two", {"rw_ns/two/__init__.py": "N = 2\n"})
     assert importlib.import_module("rw_ns.one").N + importlib.import_module("rw_ns.two").N == 3
-    registry.remove([one])
+    undo.remove([one])
     assert "rw_ns.one" not in sys.modules
     assert "rw_ns.two" in sys.modules
     assert not hasattr(sys.modules["rw_ns"], "one")
@@ -136,7 +136,7 @@ def test_a_newer_mount_wins_and_gives_way_again(mount: Mounter) -> None:
     mount("rw_pkg", {"rw_pkg.py": "V = 1\n"}, "1")
     newer = mount("rw_pkg", {"rw_pkg.py": "V = 2\n"}, "2")
     assert importlib.import_module("rw_pkg").V == 2
-    registry.remove([newer])
+    undo.remove([newer])
     assert importlib.import_module("rw_pkg").V == 1
 
 
@@ -169,7 +169,7 @@ def test_a_record_is_believed_only_whole_fresh_and_private(tmp_path: Path) -> No
     witness.write_text("changed")
     assert boot.read_record(str(path)) is None
     witness.write_text("x")
-    for data in (b"", b"RWB3", marshal.dumps(record), boot.dump_record(record)[:-1]):
+    for data in (b"", b"RWB4", marshal.dumps(record), boot.dump_record(record)[:-1]):
         path.write_bytes(data)
         assert boot.read_record(str(path)) is None
     assert boot.read_record(str(tmp_path / "nothing")) is None

@@ -57,8 +57,8 @@ def test_file_names_in_code_are_those_of_the_mount(image: Path) -> None:
     import marshal
 
     read = Image(str(image))
-    _, at, size, crc, _ = read.modules["pkg/sub/deep"]
-    blob = read.read(at, size, crc)
+    _, at, size, check, _ = read.modules["pkg/sub/deep"]
+    blob = read.read_code(at, size, check)
     assert blob is not None
     namespace: dict[str, object] = {}
     exec(marshal.loads(blob), namespace)
@@ -81,9 +81,24 @@ def test_every_damage_is_noticed(image: Path) -> None:
         image.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
         try:
             read = Image(str(image))
-            parts = [entry[1:4] for entry in read.modules.values()] + list(read.members.values())
+            codes, members = [entry[1:4] for entry in read.modules.values()], list(read.members.values())
         except DamagedImage:
             continue
-        for start, size, crc in parts:
-            if start <= at < start + size:
-                assert read.read(start, size, crc) is None
+        for parts, look in ((codes, read.read_code), (members, read.read)):
+            for start, size, check in parts:
+                if start <= at < start + size:
+                    assert look(start, size, check) is None
+
+
+def test_a_table_that_changes_before_it_is_read(image: Path) -> None:
+    read = Image(str(image))
+    data = image.read_bytes()
+    for table in (b".remote_wheel/modules", b".remote_wheel/members"):
+        at = data.index(table) + len(table) + 40
+        with image.open("r+b") as file:  # the very file that is mapped
+            file.seek(at)
+            file.write(bytes([data[at] ^ 0x10]))
+    with pytest.raises(DamagedImage, match=r"has changed while it was in use; .*--repair"):
+        _ = read.modules
+    with pytest.raises(DamagedImage, match="has changed"):
+        _ = read.members

@@ -22,10 +22,10 @@ def image_contents(path: Path) -> dict[str, bytes]:
     """Return all code and members that the image gives, by name."""
     try:
         image = Image(str(path))
-        places = {f"{entry[4]}c": entry[1:4] for entry in image.modules.values() if entry[2]} | image.members
+        found = {f"{entry[4]}c": image.read_code(*entry[1:4]) for entry in image.modules.values() if entry[2]}
+        found |= {name: image.read(*place) for name, place in image.members.items() if len(place) == 3}
     except DamagedImage:
         return {}
-    found = {name: image.read(*place) for name, place in places.items() if len(place) == 3}
     return {name: bytes(blob) for name, blob in found.items() if blob is not None}
 
 

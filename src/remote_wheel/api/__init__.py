@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict, Unpack
 
     from remote_wheel.api.environments import Environment
+    from remote_wheel.api.handle import Mount
     from remote_wheel.mounts.finder import Root
 
     class Options(TypedDict, total=False):
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
         in_memory: Sequence[str] | None
 
 
-from remote_wheel.api.handle import Mount, import_from, import_module, only
 from remote_wheel.mounts import boot, registry
 from remote_wheel.mounts.boot import cache_folder
 from remote_wheel.mounts.image import DamagedImage
+from remote_wheel.mounts.registry import import_from, import_module
 
 fork_helper: "Callable[[str], Any] | None" = None  # of a command, as long as nothing but us runs in its process
 _TEXT, _FLAG, _AUTO, _LIST, _NUMBER = "a string", "a bool", "'auto'", "a sequence of strings", "a number"
@@ -62,7 +63,7 @@ OPTION_KINDS = {  # each option's forms, the first that it is told by
     "pre": (_FLAG, _LIST),
     "exclude_newer": (_TEXT, _LIST),
 }
-__all__ = ["Mount", "cache_folder", "environment", "explain", "mount", "require"]
+__all__ = ["cache_folder", "environment", "explain", "mount", "require"]
 
 
 def require(
@@ -115,6 +116,8 @@ def mount(
     require does, and MustBeBuilt for a source tree that is not usable as it is.
     """
     from os import fspath
+
+    from remote_wheel.api.handle import Mount
 
     own = {
         "sha256": sha256,
@@ -264,6 +267,15 @@ def record_of(answer: "Mapping[str, Any]", path: str) -> "dict[str, Any] | None"
         if entry["image"] in blobs:
             entry["data"] = memoryview(blobs[entry["image"]])
     return record
+
+
+def only(choices: "Sequence[str]", requirement: str) -> str:
+    """Return the one choice; raise AmbiguousModule where there is none, or more."""
+    if len(choices) == 1:
+        return choices[0]
+    from remote_wheel.errors import AmbiguousModule
+
+    raise AmbiguousModule(requirement=requirement, modules=tuple(choices))
 
 
 def _import_planned(name: str, subject: "Mapping[str, Any]", record: "Mapping[str, Any]") -> "ModuleType":

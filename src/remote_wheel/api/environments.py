@@ -4,8 +4,8 @@ import os
 import sys
 
 from remote_wheel import api
-from remote_wheel.api.handle import import_from, import_module
-from remote_wheel.mounts import children, registry
+from remote_wheel.mounts import children, registry, undo
+from remote_wheel.mounts.registry import import_from, import_module
 
 TYPE_CHECKING = False  # a warm start waits for all that is imported above; typing, inspect and json can wait for it
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Environment:
         if self._is_isolated:
             registry.end_isolation(self._isolations.pop())
             return
-        loaded = {name for root in roots if root.uses == roots.count(root) for name in registry.extensions_of(root)}
+        loaded = {name for root in roots if root.uses == roots.count(root) for name in undo.extensions_of(root)}
         self.left_behind = tuple(sorted({*self.left_behind, *loaded}))
         self._leave(roots, asides)
 
@@ -225,9 +225,9 @@ class Environment:
 
     @staticmethod
     def _leave(roots: "list[Root]", asides: "list[dict[str, ModuleType]]") -> None:
-        registry.remove(roots)
+        undo.remove(roots)
         for aside in reversed(asides):
-            registry.restore(aside)
+            undo.restore(aside)
 
     def _boot(self, mount: "_Mount") -> "list[Root]":
         """Find or make what the environment is of, and hand it to *mount*."""

@@ -1,6 +1,4 @@
-"""What was mounted, as users hold it: a Mount, and the imports that must give what is mounted."""
-
-import sys
+"""What was mounted, as users hold it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +10,8 @@ if TYPE_CHECKING:
     from remote_wheel.mounts.finder import Root
     from remote_wheel.mounts.isolation import Isolation
 
-from remote_wheel.mounts import registry
+from remote_wheel.api import only
+from remote_wheel.mounts.registry import import_from, import_module
 
 
 class Mount:
@@ -65,7 +64,9 @@ class Mount:
         """
         self._is_mounted, was_mounted = False, self._is_mounted
         if was_mounted:
-            registry.remove(self._roots)
+            from remote_wheel.mounts.undo import remove
+
+            remove(self._roots)
 
     @property
     def _facts(self) -> "Mapping[str, Any]":
@@ -85,54 +86,6 @@ class Mount:
         if self._label:
             return f"<Mount of {self._label}: {len(self._roots)} distributions>"
         return f"<Mount {facts['name'] or facts['filename']} {facts['version']} of {self.source}>".replace("  ", " ")
-
-
-_SELDOM = 50_000  # new objects between two looks at the young ones
-
-
-def import_module(name: str) -> "ModuleType":
-    """Import a module by its dotted name; importlib.import_module without importlib.
-
-    What an import makes stays, so looking for garbage in between, again and again, finds hardly any: of a large package
-    that takes a tenth of the time. It is looked for more seldom, unless the module itself says how often.
-    """
-    import gc  # a part of the interpreter
-
-    young, middle, old = gc.get_threshold()
-    seldom = max(young, _SELDOM) if young else 0, middle, old
-    gc.set_threshold(*seldom)
-    try:
-        __import__(name)
-    finally:
-        if gc.get_threshold() == seldom:
-            gc.set_threshold(young, middle, old)
-    return sys.modules[name]
-
-
-def import_from(name: str, root: "Root") -> "ModuleType":
-    """Import module *name*; raise Shadowed where it is not *root*'s, though *root* has a module of that name."""
-    module = import_module(name)
-    if name.replace(".", "/") in root.image.modules and not registry.serves(module, root):
-        from remote_wheel.errors import Shadowed
-
-        version, place = registry.version_of(module)
-        facts = root.facts
-        raise Shadowed(
-            module=name,
-            project=facts["name"] or facts["filename"],
-            wanted=facts["version"],
-            found=f"version {version} at {place}" if version else place,
-        )
-    return module
-
-
-def only(choices: "Sequence[str]", requirement: str) -> str:
-    """Return the one choice; raise AmbiguousModule where there is none, or more."""
-    if len(choices) == 1:
-        return choices[0]
-    from remote_wheel.errors import AmbiguousModule
-
-    raise AmbiguousModule(requirement=requirement, modules=tuple(choices))
 
 
 def isolated_entry_points(isolation: "Isolation") -> "EntryPoints":

@@ -16,7 +16,8 @@ from remote_wheel.resolution import plan as pure
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from remote_wheel.api import Mount, Options
+    from remote_wheel.api import Options
+    from remote_wheel.api.handle import Mount
 
 
 # What of a record's entry is about how it is kept, not about the distribution.
@@ -38,7 +39,9 @@ class Plan(pure.Plan):
         """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError."""
         record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
         choices = [choice for subject in record["subjects"] for choice in subject["choices"]]
-        return api.Mount(roots, choices, f"the plan for {', '.join(str(pin) for pin in self.roots)}")
+        from remote_wheel.api.handle import Mount
+
+        return Mount(roots, choices, f"the plan for {', '.join(str(pin) for pin in self.roots)}")
 
     def to_pylock(
         self,

@@ -15,7 +15,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 from remote_wheel.api.catalog import Progress
 from remote_wheel.errors import InvalidMetadata, MustBeUnpacked, NothingToUnpackTo
 from remote_wheel.mounts import leases
-from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image, make_entry, published_path
+from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image
+from remote_wheel.mounts.published import make_entry, published_path
 from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
 from remote_wheel.prepare.modules import choose_module, find_modules
 from remote_wheel.settings import Settings

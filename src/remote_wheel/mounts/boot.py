@@ -9,7 +9,6 @@ import _imp
 import marshal
 import os
 import sys
-import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
-_MAGIC: "Final" = b"RWB3"  # part of each key, too: a record of another form is never met
+_MAGIC: "Final" = b"RWB4"  # part of each key, too: a record of another form is never met
 _KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
 _USE_IS_NOTED_S: "Final" = 86_400.0
 _INDEX_VARIABLES: "Final" = (
@@ -155,9 +154,9 @@ def record_path(cache: str, key: str) -> str:
 
 
 def dump_record(record: "dict[str, Any]") -> bytes:
-    """Return the record's bytes: magic, CRC-32, marshalled dict."""
+    """Return the record's bytes: magic, checksum, marshalled dict."""
     data = marshal.dumps(record)
-    return _MAGIC + zlib.crc32(data).to_bytes(4, "little") + data
+    return _MAGIC + _checksum(data) + data
 
 
 def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = None) -> "dict[str, Any] | None":
@@ -190,10 +189,14 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     return record
 
 
+def _checksum(data: "bytes | memoryview") -> bytes:
+    return _imp.source_hash(_KEYS[0], data)[:4]
+
+
 def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
     """Return the record that dump_record was given, None where *data* is not what it returned."""
     view = memoryview(data)
-    if bytes(view[:4]) != _MAGIC or zlib.crc32(view[8:]).to_bytes(4, "little") != view[4:8]:
+    if bytes(view[:4]) != _MAGIC or _checksum(view[8:]) != view[4:8]:
         return None
     record: dict[str, Any] = marshal.loads(view[8:])  # noqa: S302  # our own private file, or our helper's answer
     return record

@@ -8,7 +8,6 @@ REMOTE_WHEEL_CHILDREN=0 to leave children alone. Processes without mounts see an
 import marshal
 import os
 import sys
-import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +34,10 @@ def export(roots: "Sequence[Root]") -> None:
 def give(environ: "MutableMapping[str, str]", roots: "Sequence[Root]") -> None:
     """Have a child process with *environ* mount *roots*."""
     facts = marshal.dumps([root.facts for root in roots if root.image.is_file])
-    mounts = zlib.compress(facts, 1).hex()
+    mounts = facts.hex()
     if len(mounts) > _MUCH:  # a variable has room for 128 KiB on Linux, for 32 on Windows
         import binascii
+        import zlib
 
         mounts = f"={binascii.b2a_base64(zlib.compress(facts, 9), newline=False).decode()}"
     parent = os.path.dirname(os.path.dirname(_HERE))
@@ -67,11 +67,12 @@ def mount_as_parent(mounts: str) -> None:
 
     if mounts.startswith("="):
         import binascii
+        import zlib
 
-        packed = binascii.a2b_base64(mounts[1:])
+        facts = zlib.decompress(binascii.a2b_base64(mounts[1:]))
     else:
-        packed = bytes.fromhex(mounts)
-    for entry in reversed(marshal.loads(zlib.decompress(packed))):  # noqa: S302  # our parent's
+        facts = bytes.fromhex(mounts)
+    for entry in reversed(marshal.loads(facts)):  # noqa: S302  # our parent's
         try:
             registry.add([entry])
         except (OSError, DamagedImage):

@@ -26,6 +26,7 @@ else:
     ModuleSpec = _frozen_importlib.ModuleSpec
     SourceFileLoader = _frozen_importlib_external.SourceFileLoader
 
+from remote_wheel.mounts import collector
 from remote_wheel.mounts import image as kinds
 
 _SEP = os.sep
@@ -70,9 +71,9 @@ class ImageLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> "CodeType":
         """Return the code object: from the image where it is whole, else compiled from the source."""
         sys.audit("remote_wheel.import", fullname, self.path, self.root.facts["sha256"])
-        _kind, at, size, crc, name = self._entry
+        _kind, at, size, check, name = self._entry
         image = self.root.image
-        blob = image.read(at, size, crc) if size else image.published(name)
+        blob = image.read_code(at, size, check) if size else image.published(name)
         if blob is None:
             path = self.get_filename(fullname)
             return self.source_to_code(self.get_data(path), path)
@@ -100,11 +101,14 @@ class ImageLoader(SourceFileLoader):
         lines = sys.modules.get("linecache")
         if lines is not None and not self.root.is_unpacked:
             lines.lazycache(self.path, module.__dict__)
+        collector.begin()
         try:
             super().exec_module(module)
         except (FileNotFoundError, NotADirectoryError) as error:
             note_missing_file(error, (self.root,))
             raise
+        finally:
+            collector.end()
 
     def path_stats(self, path: str) -> "dict[str, Any]":
         """Return modification time and size as importlib wants them; a wheel's files have no time of their own."""

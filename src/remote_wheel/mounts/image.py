@@ -4,20 +4,20 @@ An image is a *stored* zip that stock zipimport can read, so a child process wit
 unchecked-hash ``.pyc`` (PEP 552) and folders. Its end record's comment points to two marshalled tables of our own,
 which are all that a warm import reads:
 
-- modules: path below the root without suffix, as in ``flask/app`` → (kind, code offset, code bytes, code CRC-32,
-  file name), and the set of folders;
+- modules: path below the root without suffix, as in ``flask/app`` → (kind, code offset, code bytes, the code's
+  checksum, file name), and the set of folders;
 - members: file path → (offset, bytes, CRC-32); empty where the wheel is unpacked and its files are on disk. Where it is
   still to be unpacked, (offset, packed bytes, CRC-32, bytes, method, whether executable) in the archive.
 
-docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file.
+docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file. Tables and code have a
+checksum that the interpreter brings along, so that what imports need not load zlib; files have the zip format's CRC-32.
 """
 
-import _thread
+import _imp
 import marshal
 import mmap
 import os
 import sys
-import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,19 +29,28 @@ EXTENSION: "Final" = 2
 EXTENSION_PACKAGE: "Final" = 3
 BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 
-_MAGIC: "Final" = b"RWI1"
+_MAGIC: "Final" = b"RWI2"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
-_ENTRY_BYTES: "Final" = 3 * 4
+_KEY: "Final" = 0x72656D6F7465
 # A map need not hold the file open; before 3.13 it does, so that as many can be mounted as files may be open.
 _UNTRACKED: "dict[str, Any]" = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 _RELEASED_BYTES: "Final" = 256 * 1024  # less is not worth a call
+_AROUND_BYTES: "Final" = 64 * 1024  # what Linux maps around a page of a file that is read
 _DONT_NEED: "int | None" = getattr(mmap, "MADV_DONTNEED", None)  # of a file that is only read, it loses nothing
 LEAN: "Final" = "-lean.zip"  # how the name of an image ends that has no code, or little of it
 
 if TYPE_CHECKING:
+    from remote_wheel.mounts.published import Published
+
     ModuleEntry = tuple[int, int, int, int, str]
+    Modules = tuple[dict[str, ModuleEntry], frozenset[str]]
     MemberEntry = tuple[int, int, int]
     PackedEntry = tuple[int, int, int, int, int, bool]
+
+
+def checksum(data: "bytes | memoryview") -> int:
+    """Return 32 bits of the SipHash that the interpreter has for the sources of modules (PEP 552)."""
+    return int.from_bytes(_imp.source_hash(_KEY, data)[:4], "little")
 
 
 def make_trailer(modules: "MemberEntry", members: "MemberEntry") -> bytes:
@@ -52,71 +61,8 @@ def make_trailer(modules: "MemberEntry", members: "MemberEntry") -> bytes:
 def _read_trailer(trailer: bytes, path: str) -> "tuple[MemberEntry, MemberEntry]":
     if len(trailer) != _TRAILER_BYTES or trailer[:4] != _MAGIC:
         raise DamagedImage(path)
-    at, size, crc, at2, size2, crc2 = (int.from_bytes(trailer[i : i + 8], "little") for i in range(4, 52, 8))
-    return (at, size, crc), (at2, size2, crc2)
-
-
-def make_entry(name: str, code: bytes) -> bytes:
-    """Return a file's marshalled code as it is published: three little-endian 32-bit numbers, name, code.
-
-    The numbers are how many bytes each has, and the CRC-32 of both.
-    """
-    path = name.encode()
-    crc = zlib.crc32(code, zlib.crc32(path))
-    return b"".join((*(number.to_bytes(4, "little") for number in (len(path), len(code), crc)), path, code))
-
-
-class Published:
-    """Code that another process compiles while this one imports from a lean image.
-
-    It appends entries to a file beside the image; what has come so far is looked up, nothing is waited for.
-    """
-
-    __slots__ = ("_at", "_descriptor", "_found", "_lock", "_path")
-
-    def __init__(self, image: str) -> None:
-        self._path = published_path(image)
-        self._descriptor = -1
-        self._at = 0  # up to where it was read
-        self._found: dict[str, tuple[int, int, int]] = {}
-        self._lock = _thread.allocate_lock()
-
-    def read(self, name: str) -> "bytes | None":
-        """Return the code of the file *name* if it is there and whole."""
-        with self._lock:
-            if self._descriptor < 0:
-                try:
-                    self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-                except OSError:
-                    return None
-            if name not in self._found:
-                self._read_on(self._descriptor)
-            if name not in self._found:
-                return None
-            at, size, crc = self._found[name]
-            code = os.pread(self._descriptor, size, at)
-            return code if zlib.crc32(code, zlib.crc32(name.encode())) == crc else None
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def _read_on(self, descriptor: int) -> None:
-        end = os.fstat(descriptor).st_size
-        while self._at + _ENTRY_BYTES <= end:
-            head = os.pread(descriptor, _ENTRY_BYTES + 512, self._at)
-            length, size, crc = (int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8))
-            code_at = self._at + _ENTRY_BYTES + length
-            if code_at + size > end:
-                return
-            name = head[_ENTRY_BYTES : _ENTRY_BYTES + length].decode("utf-8", "replace")  # a longer one is not found
-            self._found[name] = (code_at, size, crc)
-            self._at = code_at + size
-
-
-def published_path(image: str) -> str:
-    """Return where the code that a lean image lacks is published."""
-    return image[:-4] + ".codes"
+    numbers = [int.from_bytes(trailer[i : i + 8], "little") for i in range(4, _TRAILER_BYTES, 8)]
+    return (numbers[0], numbers[1], numbers[2]), (numbers[3], numbers[4], numbers[5])
 
 
 def _map(path: str) -> mmap.mmap:
@@ -130,40 +76,64 @@ def _map(path: str) -> mmap.mmap:
 
 
 class DamagedImage(Exception):
-    """The file is no image or is not whole. The caller makes it again; it never reaches the user."""
+    """The file is no image or is not whole. Who mounts it makes it again; a user sees what went bad while in use."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} has changed while it was in use; `remote-wheel cache verify --repair` removes it"
 
 
 class Image:
-    """A mapped image. Its tables are checked when read, its code and members each time they are used."""
+    """A mapped image. Its tables are checked when it is opened, its code and members each time they are used."""
 
-    __slots__ = ("_map", "_members", "_published", "_read_bytes", "folders", "is_file", "modules", "path", "view")
+    __slots__ = ("_map", "_mapped_bytes", "_members", "_modules", "_published", "is_file", "path", "view")
 
     def __init__(self, path: str, data: "memoryview | None" = None) -> None:
-        """Map the file at *path*, or take *data* for what would be in it, and read its module table.
-
-        Raises OSError or DamagedImage.
-        """
+        """Map the file at *path*, or take *data* for what would be in it. Raises OSError or DamagedImage."""
         self.path, self.is_file = path, data is None
         self._map: mmap.mmap | None = None
         if data is None:
             self._map = _map(path)
             data = memoryview(self._map)
         self.view = data
-        self._read_bytes = 0
-        modules, members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
-        self.modules: dict[str, ModuleEntry]
-        self.folders: frozenset[str]
-        self.modules, self.folders = self._load(*modules)
-        self._members: "MemberEntry | dict[str, Any]" = members
-        self._published = Published(path) if path.endswith(LEAN) and self.is_file else None
+        self._mapped_bytes = 0
+        self._modules: "MemberEntry | Modules"
+        self._members: "MemberEntry | dict[str, Any]"
+        self._modules, self._members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
+        if not self._is_whole(*self._modules):  # the other one is seldom asked for
+            raise DamagedImage(path)
+        self.release(_RELEASED_BYTES)  # many are mounted of which nothing is imported
+        self._published: "Published | None" = None
+        if path.endswith(LEAN) and self.is_file:
+            from remote_wheel.mounts.published import Published
 
-    def _load(self, at: int, size: int, crc: int) -> "Any":
-        blob = self.view[at : at + size]
-        if zlib.crc32(blob) != crc:
+            self._published = Published(path)
+
+    def _is_whole(self, at: int, size: int, check: int) -> bool:
+        return checksum(self.view[at : at + size]) == check
+
+    def _load(self, at: int, size: int, check: int) -> "Any":
+        if not self._is_whole(at, size, check):
             raise DamagedImage(self.path)
-        table = marshal.loads(blob)  # noqa: S302  # checked just above
+        table = marshal.loads(self.view[at : at + size])  # noqa: S302  # checked just above
         self.release(size)
         return table
+
+    @property
+    def _tables(self) -> "Modules":
+        if len(self._modules) == 3:
+            modules: Modules = self._load(*self._modules)
+            self._modules = modules
+        return self._modules
+
+    @property
+    def modules(self) -> "dict[str, ModuleEntry]":
+        """The table of modules by path, read when first asked for."""
+        return self._tables[0]
+
+    @property
+    def folders(self) -> "frozenset[str]":
+        """The paths of folders."""
+        return self._tables[1]
 
     @property
     def members(self) -> "dict[str, Any]":
@@ -178,19 +148,27 @@ class Image:
         return self._published.read(name) if self._published else None
 
     def is_whole(self) -> bool:
-        """Whether every piece of code and every member has its checksum; reads the whole file."""
-        codes = (entry[1:4] for entry in self.modules.values())
+        """Whether every piece of code and every member is what it was; reads the whole file."""
+        codes = (entry[1:4] for entry in self.modules.values() if entry[2])
         members = (entry for entry in self.members.values() if len(entry) == 3)
-        return all(self.read(*place) is not None for place in (*codes, *members))
+        return all(self._is_whole(*place) for place in codes) and all(
+            self.read(*entry) is not None for entry in members
+        )
+
+    def read_code(self, at: int, size: int, check: int) -> "memoryview | None":
+        """Return checked code of the module table, None where it is damaged. Not a copy."""
+        return self.view[at : at + size] if self._is_whole(at, size, check) else None
 
     def read(self, at: int, size: int, crc: int) -> "memoryview | None":
-        """Return a checked slice of the file, None where it is damaged. Not a copy."""
+        """Return a checked file, None where it is damaged. Not a copy."""
+        import zlib
+
         blob = self.view[at : at + size]
         return blob if zlib.crc32(blob) == crc else None
 
     def release(self, size: int) -> None:
         """Say that so many bytes were read for good: their pages need not count as this process's memory any more."""
-        self._read_bytes += size
-        if self._read_bytes > _RELEASED_BYTES and _DONT_NEED is not None and self._map is not None:
-            self._read_bytes = 0
-            self._map.madvise(_DONT_NEED)  # all of it: Linux has mapped what is around each page, too
+        self._mapped_bytes += size + _AROUND_BYTES
+        if self._mapped_bytes > _RELEASED_BYTES and _DONT_NEED is not None and self._map is not None:
+            self._mapped_bytes = 0
+            self._map.madvise(_DONT_NEED)

@@ -6,12 +6,11 @@ import marshal
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from remote_wheel.mounts.image import MODULE, PACKAGE, make_trailer
+from remote_wheel.mounts.image import MODULE, PACKAGE, checksum, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
 from remote_wheel.prepare.scan import Scan, may_tell
 from remote_wheel.verify.archive import Archive
@@ -101,11 +100,12 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: boo
                 blob = marshal.dumps(code)
                 header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + bytes(8)
                 at, _, _ = add(f"{name}c", len(header) + len(blob), (header, blob))
-                modules[key] = (kind, at + len(header), len(blob), zlib.crc32(blob), name)
+                modules[key] = (kind, at + len(header), len(blob), checksum(blob), name)
         tables = []
         for name, table in (("modules", (modules, compiled.table.folders)), ("members", members)):
             data = marshal.dumps(table)
-            tables.append(add(f".remote_wheel/{name}", len(data), (data,)))
+            at, size, _ = add(f".remote_wheel/{name}", len(data), (data,))
+            tables.append((at, size, checksum(data)))
         archive.comment = make_trailer(*tables)
 
 
