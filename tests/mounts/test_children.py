@@ -24,6 +24,29 @@ def test_children_can_be_left_alone(index: LoopbackIndex, python: Python) -> Non
     assert python(PARENT, sys.executable, "-I").stdout.startswith("False ")
 
 
+def test_what_another_version_has_left_is_let_be(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    """A parent that was started before the library was replaced; the user's own sitecustomize runs whatever happens."""
+    index.add("thing", "1")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.own = True\n")
+    code = """
+        import os, subprocess, sys, remote_wheel
+        remote_wheel.require("thing")
+        *rest, mounts = os.environ["REMOTE_WHEEL_CHILD"].split(os.pathsep)
+        for text in (mounts, mounts[1:], "*" + mounts[1:], "+nonsense"):
+            environ = {**os.environ, "REMOTE_WHEEL_CHILD": os.pathsep.join((*rest, text))}
+            environ["PYTHONPATH"] += os.pathsep + os.getcwd()
+            child = "import importlib.util, sys; print(importlib.util.find_spec('thing') is not None, sys.own)"
+            done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, env=environ)
+            print(done.stdout.strip(), "Error" in done.stderr)
+    """
+    assert python(code).stdout.splitlines() == [
+        "True True False",
+        "False True False",
+        "False True False",
+        "False True True",
+    ]
+
+
 def test_another_environments_interpreter_is_left_alone(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
     index.add("thing", "1")
     venv.create(tmp_path / "other", with_pip=False, symlinks=os.name != "nt")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.wheels import make_wheel
+from remote_wheel.errors import StoreError
 from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.prepare.image import compile_modules, write_image
 from remote_wheel.settings import Limits
@@ -98,7 +99,7 @@ def test_a_table_that_changes_before_it_is_read(image: Path) -> None:
         with image.open("r+b") as file:  # the very file that is mapped
             file.seek(at)
             file.write(bytes([data[at] ^ 0x10]))
-    with pytest.raises(DamagedImage, match=r"has changed while it was in use; .*--repair"):
+    with pytest.raises(StoreError, match="has changed while it was in use"):
         _ = read.modules
-    with pytest.raises(DamagedImage, match="has changed"):
+    with pytest.raises(DamagedImage):  # who asks for it makes it again
         _ = read.members

@@ -117,8 +117,14 @@ def test_another_layout_beside_ours_is_left_alone(shop: LoopbackIndex, python: P
     python(CODE)
     (cache / "v9" / "images").mkdir(parents=True)
     (cache / "v9" / "images" / "x").write_bytes(b"theirs")
-    for path in (cache / "v1" / "images").rglob("*.facts"):
-        path.write_bytes(b"another form")
+    for path in (cache / "v1" / "images").rglob("*.zip"):  # as of an earlier version
+        data = path.read_bytes()
+        assert data[-52:-48] == b"RWI2"
+        path.write_bytes(data[:-52] + b"RWI1" + data[-48:])
+        path.with_suffix(".facts").unlink()
+    assert not list(Upkeep(open_store(str(cache))).damages())
+    for path in (cache / "v1" / "images").rglob("*.zip"):
+        path.with_suffix(".facts").write_bytes(b"another form")
     for path in (cache / "v1" / "boot").iterdir():
         path.write_bytes(b"RWB9" + path.read_bytes()[4:])
     assert python(CODE).stdout.startswith("1 2 ")

@@ -27,7 +27,7 @@ from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 5  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 6  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 _IN_MEMORY_IF_NOTHING_ELSE = "-memory-only"  # nothing is kept, and so nothing unpacked

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from remote_wheel.errors import StoreError
 from remote_wheel.mounts import boot, leases
-from remote_wheel.mounts.image import DamagedImage, Image
+from remote_wheel.mounts.image import DamagedImage, Image, is_of_another_form
 from remote_wheel.settings import Settings
 from remote_wheel.spec.amounts import parse_age, parse_budget, parse_size, shown_age, shown_size
 from remote_wheel.spec.pieces import crc_of
@@ -262,8 +262,9 @@ class Upkeep:
     def _is_image_whole(self, path: Path) -> bool:
         data, facts = self._store.map_image(path), self._facts(path)
         try:
-            is_same = data is not None and (facts is None or facts.get("image_crc") in (None, crc_of(data)))
-            return is_same and Image(str(path), data).is_whole()
+            if data is None or not (facts is None or facts.get("image_crc") in (None, crc_of(data))):
+                return False
+            return is_of_another_form(data) or Image(str(path), data).is_whole()
         except DamagedImage:
             return False
 

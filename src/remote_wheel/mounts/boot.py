@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
 _MAGIC: "Final" = b"RWB4"  # part of each key, too: a record of another form is never met
-_KEYS: "Final" = (0x72656D6F7465, 0x776865656C)  # two siphashes side by side make 128 bits
+_KEYS: "Final" = (0x72656D6F, 0x77686565)  # two siphashes side by side make 128 bits; they have to fit into 31
 _USE_IS_NOTED_S: "Final" = 86_400.0
 _INDEX_VARIABLES: "Final" = (
     "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE",

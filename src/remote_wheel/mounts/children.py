@@ -34,7 +34,7 @@ def export(roots: "Sequence[Root]") -> None:
 def give(environ: "MutableMapping[str, str]", roots: "Sequence[Root]") -> None:
     """Have a child process with *environ* mount *roots*."""
     facts = marshal.dumps([root.facts for root in roots if root.image.is_file])
-    mounts = facts.hex()
+    mounts = f"+{facts.hex()}"
     if len(mounts) > _MUCH:  # a variable has room for 128 KiB on Linux, for 32 on Windows
         import binascii
         import zlib
@@ -70,8 +70,10 @@ def mount_as_parent(mounts: str) -> None:
         import zlib
 
         facts = zlib.decompress(binascii.a2b_base64(mounts[1:]))
-    else:
-        facts = bytes.fromhex(mounts)
+    elif mounts.startswith("+"):
+        facts = bytes.fromhex(mounts[1:])
+    else:  # another version's, which was replaced since the parent was started
+        return
     for entry in reversed(marshal.loads(facts)):  # noqa: S302  # our parent's
         try:
             registry.add([entry])

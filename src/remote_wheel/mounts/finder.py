@@ -101,8 +101,8 @@ class ImageLoader(SourceFileLoader):
         lines = sys.modules.get("linecache")
         if lines is not None and not self.root.is_unpacked:
             lines.lazycache(self.path, module.__dict__)
-        collector.begin()
         try:
+            collector.begin()
             super().exec_module(module)
         except (FileNotFoundError, NotADirectoryError) as error:
             note_missing_file(error, (self.root,))

@@ -31,7 +31,7 @@ BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
 
 _MAGIC: "Final" = b"RWI2"
 _TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
-_KEY: "Final" = 0x72656D6F7465
+_KEY: "Final" = 0x72656D6F  # it has to fit into 31 bits
 # A map need not hold the file open; before 3.13 it does, so that as many can be mounted as files may be open.
 _UNTRACKED: "dict[str, Any]" = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 _RELEASED_BYTES: "Final" = 256 * 1024  # less is not worth a call
@@ -76,14 +76,17 @@ def _map(path: str) -> mmap.mmap:
 
 
 class DamagedImage(Exception):
-    """The file is no image or is not whole. Who mounts it makes it again; a user sees what went bad while in use."""
+    """The file is no image or is not whole. The caller makes it again; it never reaches the user."""
 
-    def __str__(self) -> str:
-        return f"{self.args[0]} has changed while it was in use; `remote-wheel cache verify --repair` removes it"
+
+def is_of_another_form(data: "bytes | memoryview") -> bool:
+    """Whether *data* ends as the images of another version of this library do."""
+    magic = bytes(data[-_TRAILER_BYTES:][:4])
+    return magic[:3] == _MAGIC[:3] and magic[3:].isdigit() and magic != _MAGIC
 
 
 class Image:
-    """A mapped image. Its tables are checked when it is opened, its code and members each time they are used."""
+    """A mapped image. Its module table is checked when it is opened, all else each time it is used."""
 
     __slots__ = ("_map", "_mapped_bytes", "_members", "_modules", "_published", "is_file", "path", "view")
 
@@ -120,10 +123,15 @@ class Image:
 
     @property
     def _tables(self) -> "Modules":
-        if len(self._modules) == 3:
-            modules: Modules = self._load(*self._modules)
-            self._modules = modules
-        return self._modules
+        tables = self._modules
+        if len(tables) == 3:
+            try:
+                tables = self._modules = self._load(*tables)
+            except DamagedImage as error:  # since it was opened, or it would not be
+                from remote_wheel.errors import StoreError
+
+                raise StoreError(path=self.path, reason="it has changed while it was in use") from error
+        return tables
 
     @property
     def modules(self) -> "dict[str, ModuleEntry]":
@@ -138,10 +146,10 @@ class Image:
     @property
     def members(self) -> "dict[str, Any]":
         """The table of files, read when first asked for: MemberEntry or PackedEntry by path."""
-        if isinstance(self._members, tuple):
-            members: dict[str, Any] = self._load(*self._members)
-            self._members = members
-        return self._members
+        members = self._members
+        if isinstance(members, tuple):
+            members = self._members = self._load(*members)
+        return members
 
     def published(self, name: str) -> "bytes | None":
         """Return the code of a file that another process has compiled since this lean image was made, None without."""
@@ -171,4 +179,7 @@ class Image:
         self._mapped_bytes += size + _AROUND_BYTES
         if self._mapped_bytes > _RELEASED_BYTES and _DONT_NEED is not None and self._map is not None:
             self._mapped_bytes = 0
-            self._map.madvise(_DONT_NEED)
+            try:
+                self._map.madvise(_DONT_NEED)
+            except OSError:  # all of this process's memory is locked
+                pass

@@ -35,6 +35,8 @@ def _mount():
     children.mount_as_parent(mounts)
 
 
-if os.environ.get("REMOTE_WHEEL_CHILD"):
-    _mount()
-_chain()
+try:
+    if os.environ.get("REMOTE_WHEEL_CHILD"):
+        _mount()
+finally:
+    _chain()
