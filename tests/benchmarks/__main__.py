@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import imports, mounts, plot, resolution
+from tests.benchmarks import imports, mounts, peers, plot, resolution
 
 
 def main() -> None:
@@ -35,6 +35,8 @@ def main() -> None:
     else:
         results = resolved = resolution.run(folder, rtt_s, parsed.cases)
         text = resolution.table(resolved)
+    if (folder / "peers").exists():
+        machine += f"; {peers.versions(folder / 'peers')}"
     print(f"\n{machine}\n\n{text}")
     if parsed.output:
         raw = {name: asdict(each) for name, each in results.items()}

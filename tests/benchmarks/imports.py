@@ -50,7 +50,7 @@ class Bench:
         self.work = folder / "imports"
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        self.peers = peers.install(folder / "peers", "uv", "pip", "pip-run", "pex")
+        self.peers = peers.install(folder / "peers", *peers.PEERS)
         self.own = _fresh_venv(folder / "own", [str(ROOT)], pip="-U")
         self.environ = {
             **peers.environment(self.work),

@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
+PEERS = ("uv", "pip", "pip-run", "pex")
 _FOREIGN = ("PIP_", "UV_", "REMOTE_WHEEL_", "PYTHON", "VIRTUAL_ENV")
 
 
@@ -25,6 +26,14 @@ def install(folder: Path, *requirements: str) -> Path:
         command = [str(programs / "python"), "-m", "pip", "install", "-q", "-U", *requirements]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return programs
+
+
+def versions(folder: Path) -> str:
+    """Return what is installed in the venv of *folder* of the tools that are compared, and their versions."""
+    command = [str(folder / "bin" / "python"), "-m", "pip", "list", "--format", "freeze", "--disable-pip-version-check"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(folder)).stdout
+    pairs = [line.replace("==", " ") for line in listed.splitlines()]
+    return ", ".join(pair for pair in pairs if pair.split()[0] in PEERS)
 
 
 class Timed(NamedTuple):
