@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,28 @@ def test_a_wheel_of_fifty_thousand_members(tmp_path: Path, python: Python) -> No
     entry = entry_of(preparation(tmp_path), "big", files)
     code = MOUNT + "import big, big.d49.m49989\nassert big.VALUE == 1\n"
     python(code, write([entry], tmp_path / "entries.json"))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="it says what of a file is mapped")
+def test_what_was_read_of_an_image_is_given_back(tmp_path: Path, python: Python) -> None:
+    text = "TABLE = {" + ", ".join(f"'name {n}': {n}" for n in range(1500)) + "}\n"
+    files = {"big/__init__.py": "", **{f"big/m{n}.py": text for n in range(60)}}
+    entries = write([entry_of(preparation(tmp_path), "big", files)], tmp_path / "entries")
+    code = (
+        MOUNT
+        + """
+for n in range(60):
+    __import__(f"big.m{n}")
+mapped, name = 0, ""
+for line in open("/proc/self/smaps"):
+    first, *rest = line.split()
+    if "-" in first:
+        name = rest[-1]
+    elif first == "Rss:" and name == entries[0]["image"]:
+        mapped += int(rest[0])
+print(os.path.getsize(entries[0]["image"]) // 1024, mapped)
+"""
+    )
+    size_kib, mapped_kib = map(int, python(code, entries).stdout.split())
+    assert size_kib > 3000
+    assert mapped_kib < 700, mapped_kib

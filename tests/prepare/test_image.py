@@ -89,6 +89,7 @@ def test_every_damage_is_noticed(image: Path) -> None:
             for start, size, check in parts:
                 if start <= at < start + size:
                     assert look(start, size, check) is None
+                    assert not read.is_whole()
 
 
 def test_a_table_that_changes_before_it_is_read(image: Path) -> None:

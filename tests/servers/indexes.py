@@ -147,7 +147,7 @@ def serve_simpleindex(programs: Path, wheels: Path, folder: Path) -> Iterator[st
 @contextmanager
 def serve_devpi(programs: Path, wheels: Path, folder: Path) -> Iterator[str]:
     """No ranges, no ETags; metadata without a hash of it."""
-    port, data = free_port(), folder / "data"
+    port, data, index = free_port(), folder / "data", "root/dev"  # the user and his index
     init = ["devpi-init", "--serverdir", str(data), "--root-passwd", PASSWORD, "--no-root-pypi"]
     client = ["--clientdir", str(folder / "client")]
 
@@ -162,9 +162,9 @@ def serve_devpi(programs: Path, wheels: Path, folder: Path) -> Iterator[str]:
         call("devpi", "use", *client, f"http://127.0.0.1:{port}")
         call("devpi", "login", *client, "root", "--password", PASSWORD)
         call("devpi", "index", *client, "-c", "dev")
-        call("devpi", "use", *client, "root/dev")
+        call("devpi", "use", *client, index)
         call("devpi", "upload", *client, *map(str, sorted(wheels.iterdir())))
-        yield f"http://127.0.0.1:{port}/root/dev/+simple/"
+        yield f"http://127.0.0.1:{port}/{index}/+simple/"
 
 
 @contextmanager

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
+from remote_wheel.mounts.image import checksum, is_later_or_earlier
+
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
 _MAGIC: "Final" = b"RWB4"  # part of each key, too: a record of another form is never met
-_KEYS: "Final" = (0x72656D6F, 0x77686565)  # two siphashes side by side make 128 bits; they have to fit into 31
+_KEYS: "Final" = (0x72656D6F, 0x77686565)  # two siphashes side by side make 128 bits; each has to fit into 31
 _USE_IS_NOTED_S: "Final" = 86_400.0
 _INDEX_VARIABLES: "Final" = (
     "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE",
@@ -156,7 +158,7 @@ def record_path(cache: str, key: str) -> str:
 def dump_record(record: "dict[str, Any]") -> bytes:
     """Return the record's bytes: magic, checksum, marshalled dict."""
     data = marshal.dumps(record)
-    return _MAGIC + _checksum(data) + data
+    return _MAGIC + checksum(data).to_bytes(4, "little") + data
 
 
 def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = None) -> "dict[str, Any] | None":
@@ -189,14 +191,10 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     return record
 
 
-def _checksum(data: "bytes | memoryview") -> bytes:
-    return _imp.source_hash(_KEYS[0], data)[:4]
-
-
 def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
     """Return the record that dump_record was given, None where *data* is not what it returned."""
     view = memoryview(data)
-    if bytes(view[:4]) != _MAGIC or _checksum(view[8:]) != view[4:8]:
+    if bytes(view[:4]) != _MAGIC or checksum(view[8:]) != int.from_bytes(view[4:8], "little"):
         return None
     record: dict[str, Any] = marshal.loads(view[8:])  # noqa: S302  # our own private file, or our helper's answer
     return record
@@ -204,7 +202,7 @@ def load_record(data: "bytes | memoryview") -> "dict[str, Any] | None":
 
 def is_of_another_form(data: bytes) -> bool:
     """Whether *data* looks like the record of another version of this library."""
-    return data[:3] == _MAGIC[:3] and data[3:4].isdigit() and data[:4] != _MAGIC
+    return is_later_or_earlier(data[:4], _MAGIC)
 
 
 def file_token(path: str) -> "tuple[int, ...] | None":

@@ -81,8 +81,12 @@ class DamagedImage(Exception):
 
 def is_of_another_form(data: "bytes | memoryview") -> bool:
     """Whether *data* ends as the images of another version of this library do."""
-    magic = bytes(data[-_TRAILER_BYTES:][:4])
-    return magic[:3] == _MAGIC[:3] and magic[3:].isdigit() and magic != _MAGIC
+    return is_later_or_earlier(bytes(data[-_TRAILER_BYTES:][:4]), _MAGIC)
+
+
+def is_later_or_earlier(magic: bytes, own: bytes) -> bool:
+    """Whether *magic* is *own* with another number at its end."""
+    return magic[:3] == own[:3] and magic[3:].isdigit() and magic != own
 
 
 class Image:
