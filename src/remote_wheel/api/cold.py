@@ -9,12 +9,12 @@ import os
 import sys
 
 from remote_wheel import api
+from remote_wheel.api.process import MARK, NoInterpreter, converse, package_parent
 from remote_wheel.errors import HelperFailed, RemoteWheelError, rebuild_error
 from remote_wheel.mounts import boot, children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Any
 
@@ -23,19 +23,11 @@ if TYPE_CHECKING:
 _make_progress: "Callable[[], Progress] | None" = None
 _is_ours = False  # this process
 _watcher: "Callable[[Mapping[str, Any]], None] | None" = None
-_PATIENCE_S = 2.0
 # What the pipeline imports that is not the standard library's; a wheel may have modules of these names.
 _RELIED_ON = (
     "certifi", "charset_normalizer", "filelock", "idna", "installer", "nab_resolver", "packaging", "requests", "rich",
     "tomli_w", "urllib3",
 )  # fmt: skip
-MARK = b"\n\0remote_wheel answers\0"
-TELLS = b"\0remote_wheel tells\0"
-# Appended, not prepended: the helper must find the same standard library and packages that an ordinary start would.
-_START = """import sys; sys.path.append(sys.argv[1])
-try: from remote_wheel.cli.helper import serve
-except KeyboardInterrupt: sys.exit(130)
-serve()"""
 
 
 def own_process() -> None:
@@ -83,9 +75,11 @@ def ask(request: "Mapping[str, Any]") -> "dict[str, Any]":
     full = {**request, "optimize": sys.flags.optimize}
     if _make_progress:
         return carry_out({**full, "may_be_lean": False}, _make_progress())
-    if not sys.executable or hasattr(sys, "frozen"):  # embedded or frozen: it is no interpreter that we could start
-        return _carry_out_here(full)
-    return _ask_helper(full)
+    if len(sys._current_frames()) == 1:  # noqa: SLF001  # threading may not be imported, and need not be
+        return _ask_helper(full)
+    from remote_wheel.api.sharing import shared
+
+    return shared(full, _ask_helper)
 
 
 def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, Any]":
@@ -139,28 +133,20 @@ def _carry_out_here(request: "Mapping[str, Any]") -> "dict[str, Any]":
 
 
 def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
-    watcher = _watcher
     try:
-        helper = _fork() or _spawn(is_told=bool(watcher))
-    except OSError:
+        if helper := _fork():
+            output, exit_code = helper.converse(json.dumps(request).encode())
+        else:
+            output, exit_code = converse(request, _watcher)
+    except NoInterpreter:
         return _carry_out_here(request)
-    try:
-        data = json.dumps({**request, "tells": True} if watcher else request).encode()
-        output = _listen_to(helper, data, watcher) if watcher else helper.communicate(data)[0]
-    except BaseException:  # whatever it was, no helper outlives its request
-        try:
-            helper.wait(_PATIENCE_S)  # Ctrl-C reaches both: it is about to clean up behind itself
-        except BaseException:  # noqa: BLE001  # it takes too long, or the user has no patience either
-            helper.kill()
-            helper.wait()
-        raise
     try:
         # Whatever start-up hooks print goes to the same stream; the answer is what follows the mark.
         at = output.index(MARK) + len(MARK)
         end = output.index(b"\n", at)
         answer: dict[str, Any] = json.loads(output[at:end])
     except ValueError:
-        reason = f"it ended with exit code {helper.returncode} and no answer"
+        reason = f"it ended with exit code {exit_code} and no answer"
         raise HelperFailed(reason=reason, output=output.decode("utf-8", "replace")) from None
     from remote_wheel.spec.audit import replay
 
@@ -175,54 +161,13 @@ def _ask_helper(request: "Mapping[str, Any]") -> "dict[str, Any]":
 
 def _fork() -> "Any":
     """Return a helper that is a fork, None where only an interpreter of its own will do."""
-    threads = len(sys._current_frames())  # noqa: SLF001  # threading may not be imported, and need not be
+    threads = len(sys._current_frames())  # noqa: SLF001
     if api.fork_helper is None or threads > 1 or children.VARIABLE in os.environ or _watcher:
         return None
-    return api.fork_helper(_package_parent())
-
-
-def _spawn(*, is_told: bool) -> "subprocess.Popen[bytes]":
-    import subprocess
-
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-P", *_inherited_flags(), "-c", _START, _package_parent()]
-    # The helper must not see the caller's mounts, which may be other versions of what it needs itself.
-    environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
-    environ["PYTHONIOENCODING"] = "utf-8"
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe if is_told else None, env=environ)
-
-
-def _package_parent() -> str:
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def _listen_to(helper: "subprocess.Popen[bytes]", data: bytes, watcher: "Callable[[Mapping[str, Any]], None]") -> bytes:
-    """Do what communicate() does, and hand what the helper tells of its progress to *watcher*, in this thread."""
-    from threading import Thread
-
-    assert helper.stdin is not None
-    assert helper.stdout is not None
-    assert helper.stderr is not None
-    answer: list[bytes] = []
-    reader = Thread(target=lambda stream: answer.append(stream.read()), args=(helper.stdout,))
-    reader.start()
-    with helper.stdin:
-        helper.stdin.write(data)
-    with helper.stderr:
-        for line in helper.stderr:
-            if line.startswith(TELLS):
-                watcher(json.loads(line.removeprefix(TELLS)))
-            else:
-                os.write(2, line)  # where it would have gone
-    reader.join()
-    helper.stdout.close()
-    helper.wait()
-    return answer[0]
-
-
-def _inherited_flags() -> list[str]:
-    flags = [("isolated", "-I"), ("ignore_environment", "-E"), ("no_user_site", "-s")]
-    return [option for name, option in flags if getattr(sys.flags, name)]
+    try:
+        return api.fork_helper(package_parent())
+    except OSError:  # no more processes may be
+        raise NoInterpreter from None
 
 
 def _failure(error: Exception) -> HelperFailed:

@@ -4,6 +4,7 @@ It starts some thirty milliseconds sooner than an interpreter does. Linux alone:
 may not live through a fork. Nothing else is to run in the process: a fork has one thread.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from typing import NoReturn
 from remote_wheel.cli.output import renew_stdout
 
 _POLL_S = 0.005
+_PATIENCE_S = 2.0
+_MOST_FILES = 4096
 
 
 def fork(package_parent: str) -> "Forked | None":
@@ -26,46 +29,60 @@ def fork(package_parent: str) -> "Forked | None":
 
 
 class Forked:
-    """A helper process with the methods of subprocess.Popen that cold needs."""
+    """A helper process that was an interpreter already."""
 
     def __init__(self, package_parent: str) -> None:
         (input_end, self._input), (self._output, output_end) = os.pipe(), os.pipe()
-        self.returncode: int | None = None
+        self._exit_code: int | None = None
         self._pid = os.fork()
         if self._pid == 0:
             _serve(input_end, output_end, package_parent)
         os.close(input_end)
         os.close(output_end)
 
-    def communicate(self, data: bytes) -> tuple[bytes, None]:
-        """Hand over the request; return the answer, when the helper has ended, and None for what went to stderr."""
-        with open(self._output, "rb") as answers:
+    def converse(self, data: bytes) -> tuple[bytes, int]:
+        """Hand over the request; return the answer and the exit code, when the helper has ended. None outlives this."""
+        try:
+            with open(self._output, "rb") as answers:
+                try:
+                    with open(self._input, "wb") as requests:
+                        requests.write(data)
+                except BrokenPipeError:  # its exit code says more
+                    pass
+                answer = answers.read()
+            return answer, self._wait()
+        except BaseException:
             try:
-                with open(self._input, "wb") as requests:
-                    requests.write(data)
-            except BrokenPipeError:  # its exit code says more
-                pass
-            answer = answers.read()
-        self.wait()
-        return answer, None
+                self._wait(_PATIENCE_S)  # Ctrl-C reaches both: it is about to clean up behind itself
+            except BaseException:  # noqa: BLE001  # it takes too long, or the user has no patience either
+                os.kill(self._pid, signal.SIGKILL)
+                self._wait()
+            raise
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, at most *timeout* seconds; return its exit code. Raises TimeoutError."""
-        until_s = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:
+    def _wait(self, timeout_s: float | None = None) -> int:
+        """Wait for its end, at most *timeout_s* seconds; return its exit code. Raises TimeoutError."""
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._exit_code is None:
             pid, status = os.waitpid(self._pid, 0 if until_s is None else os.WNOHANG)
             if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
+                self._exit_code = os.waitstatus_to_exitcode(status)
             elif until_s is not None and time.monotonic() > until_s:
                 raise TimeoutError
             else:
                 time.sleep(_POLL_S)
-        return self.returncode
+        return self._exit_code
 
-    def kill(self) -> None:
-        """End it."""
-        if self.returncode is None:
-            os.kill(self._pid, signal.SIGKILL)
+
+def _close_from(first: int) -> None:
+    """Close what is open from a number on: all numbers that there may be can be a thousand million."""
+    try:
+        opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # it is not mounted
+        opened = list(range(first, _MOST_FILES))
+    for descriptor in opened:
+        if descriptor >= first:
+            with contextlib.suppress(OSError):  # the folder that was listed
+                os.close(descriptor)
 
 
 def _serve(input_end: int, output_end: int, package_parent: str) -> NoReturn:
@@ -74,7 +91,7 @@ def _serve(input_end: int, output_end: int, package_parent: str) -> NoReturn:
     try:
         os.dup2(input_end, 0)
         os.dup2(output_end, 1)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        _close_from(3)
         sys.stdin = os.fdopen(0, encoding="utf-8")  # what the parent's has read ahead is not ours
         renew_stdout()
         if not sys.flags.safe_path:

@@ -5,7 +5,8 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from remote_wheel.api.cold import MARK, abandon, carry_out, listen, own_process
+from remote_wheel.api.cold import abandon, carry_out, listen, own_process
+from remote_wheel.api.process import MARK
 from remote_wheel.cli.output import LineProgress, flush, make_progress, take_stdout
 from remote_wheel.errors import RemoteWheelError
 

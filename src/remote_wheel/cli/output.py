@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TextIO
 
-from remote_wheel.api.cold import TELLS, Silent
+from remote_wheel.api.cold import Silent
+from remote_wheel.api.process import TELLS
 from remote_wheel.errors import RemoteWheelError, UsageError
 from remote_wheel.errors.visible import visible
 
