@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 from fixtures.wheels import make_wheel
 from remote_wheel.api.cold import Silent
 from remote_wheel.api.preparation import Preparation
+from remote_wheel.mounts import trees
 from remote_wheel.settings import Limits, merge_settings
 from remote_wheel.store.cache import Store
+from remote_wheel.store.files import token_of
 from remote_wheel.verify.wheel import Verified, verify_wheel
 from tests.conftest import Python
 
@@ -72,8 +75,9 @@ def test_the_first_import_unpacks_it(entry: dict[str, Any], python: Python) -> N
     assert said == f"data of thing 2 {root}/thing/__init__.py\n"
     assert (root / "thing/deep/er/empty.txt").read_bytes() == b""
     written = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    manifest = json.loads(Path(f"{root}.files").read_text())
-    assert manifest == {path: [len(data), zlib.crc32(data)] for path, data in written.items()}
+    manifest = Store(root.parents[2], "v1").manifest(root.name)
+    sizes = {path: (len(data), zlib.crc32(data)) for path, data in written.items()}
+    assert manifest == {path: (*size, token_of((root / path).stat())) for path, size in sizes.items()}
     assert {oct(p.stat().st_mode & 0o777) for p in root.rglob("*")} == {"0o600", "0o700"}
     assert not list(root.parent.glob(".*")), "nothing is left over"
     assert Store(root.parents[2], "v1").is_tree_whole(root.name)
@@ -130,3 +134,33 @@ def test_a_child_process_unpacks_it_too(entry: dict[str, Any], python: Python) -
         print(subprocess.check_output([sys.executable, "-c", "import thing; print(thing.TEXT)"], text=True), end="")
     """
     assert python(MOUNT + textwrap.dedent(code), json.dumps(entry)).stdout == "data of thing\n"
+
+
+def test_where_no_thread_can_be_started_this_one_does_all(
+    entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ "can't start new thread": nobody is left writing into a folder that is being removed."""
+    done: list[str] = []
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    trees._in_threads(done.append, [str(at) for at in range(50)])
+    assert sorted(done) == sorted(str(at) for at in range(50))
+
+
+def test_nobody_works_on_when_one_has_failed() -> None:
+    running: list[str] = []
+
+    def work(path: str) -> None:
+        if path == "49":  # the first one that is taken
+            raise ValueError("no")
+        running.append(path)
+        time.sleep(0.01)
+        running.remove(path)
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match="no"):
+            trees._in_threads(work, [str(at) for at in range(50)])
+        assert not running

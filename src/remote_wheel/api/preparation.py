@@ -1,5 +1,6 @@
 """Verified distributions become images and trees in the store, once for all processes."""
 
+import hashlib
 import marshal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,16 @@ from remote_wheel.errors import InvalidMetadata, MustBeUnpacked, NothingToUnpack
 from remote_wheel.mounts import leases
 from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image
 from remote_wheel.mounts.published import make_entry, published_path
-from remote_wheel.prepare.image import Compiled, compile_modules, compile_source, unpackable, write_image
+from remote_wheel.prepare.image import (
+    Compiled,
+    compile_modules,
+    compile_source,
+    unpackable,
+    without_modules,
+    write_image,
+)
 from remote_wheel.prepare.modules import choose_module, find_modules
+from remote_wheel.prepare.scan import is_native
 from remote_wheel.settings import Settings
 from remote_wheel.spec.pieces import crc_of
 from remote_wheel.store.cache import Store, tree_lock
@@ -27,7 +36,7 @@ from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
 _ALL = ":all:"
-_FORMAT = 6  # of what is noted of an archive; another version's notes count as missing, and are made again
+_FORMAT = 7  # of what is noted of an archive; another version's notes count as missing, and are made again
 # What the user chose for a project, as it stands in the keys of images and trees.
 _UNPACKED, _IN_MEMORY, _IN_MEMORY_IF_IT_CAN = "-unpacked", "-memory", "-memory-all"
 _IN_MEMORY_IF_NOTHING_ELSE = "-memory-only"  # nothing is kept, and so nothing unpacked
@@ -52,7 +61,8 @@ class Preparation:
     ) -> None:
         self._is_rebuilt, self._rebuilt = rebuild, set[str]()
         self._may_be_lean = may_be_lean
-        self._unfinished: dict[str, tuple[str, Callable[[], Verified]]] = {}  # by key: choice, archive
+        # By key: choice, archive, what it is without.
+        self._unfinished: dict[str, tuple[str, Callable[[], Verified], tuple[str, ...]]] = {}
         self._codes: dict[str, dict[str, CodeType]] = {}  # by key and file, what was compiled of lean images
         self._store, self._progress, self._optimize = store, progress, optimize
         self._interpreter = f"{sys.implementation.cache_tag}-{optimize}"
@@ -67,14 +77,18 @@ class Preparation:
         planned_metadata: str | None,
         variant: str,
         verified: Callable[[], Verified],
+        without: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """Return the boot record's entry of an archive, its image and tree made if they are not there.
 
         *sha256* is the archive's if it is known before it is fetched, *planned_metadata* that of the METADATA which
         planning saw; *variant* tells apart two readings of the same bytes. *verified* gets and verifies the archive; it
         is called if something must be made, or if what was made is not what was planned, for the error that says so.
+        Top-level modules that the entry is to be *without* are in neither image nor tree.
         """
         choice = self._choice(name)
+        if without:
+            variant += f"-without-{hashlib.sha256(' '.join(without).encode()).hexdigest()[:16]}"
         if sha256:
             self._hold(sha256)
         facts = self._known(f"{sha256}{choice}{variant}") if sha256 else None
@@ -89,17 +103,25 @@ class Preparation:
             self._hold(sha256)
             key = f"{sha256}{choice}{variant}"
             with self._store.lock(f"image {self._interpreter} {key}"):
-                facts = self._known(key) or self._make(archive, key, choice, is_lean=self._may_be_lean)
+                facts = self._known(key)
+                facts = facts or self._make(archive, key, choice, is_lean=self._may_be_lean, without=without)
         key = f"{sha256}{choice}{variant}"
         if facts["is_lean"]:
-            self._unfinished[key] = choice, verified
+            self._unfinished[key] = choice, verified, without
         image = str(self._image_path(key, is_lean=facts["is_lean"]))
         root = str(self._store.tree_path(key)) if facts["reasons"] else image
         entry = {**facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
         if facts["is_packed"]:
             entry["archive"] = str(self._store.archive_path(facts["sha256"]))
             entry["lock"] = str(self._store.lock_path(tree_lock(key)))
+        elif facts["reasons"]:
+            entry["tokens"] = self._tokens(key)
         return entry
+
+    def _tokens(self, key: str) -> dict[str, tuple[int, ...]]:
+        """Return what tells the shared libraries of an unpacked archive from others in their place."""
+        made = self._store.manifest(key) or {}
+        return {path: token for path, (_, _, token) in made.items() if is_native(path)}
 
     def _hold(self, sha256: str) -> None:
         """Have nobody remove what is made of an archive, or used of it, while this process lives."""
@@ -116,15 +138,16 @@ class Preparation:
         with self._store.lock(f"image {self._interpreter} {key}"):
             facts = self._facts(key, is_lean=False)
             if facts is None and key in self._unfinished:
-                choice, verified = self._unfinished[key]
-                facts = self._make(verified(), key, choice, is_lean=False)
+                choice, verified, without = self._unfinished[key]
+                facts = self._make(verified(), key, choice, is_lean=False, without=without)
         if facts is None:
             return entry
         self._store.withdraw(Path(published_path(str(lean))))
         image = str(self._image_path(key, is_lean=False))
         root = image if entry["root"] == entry["image"] else entry["root"]
         kept = {name: value for name, value in entry.items() if name not in ("archive", "lock")}
-        return {**kept, **facts, "tops": tuple(facts["tops"]), "image": image, "root": root}
+        tokens = {"tokens": self._tokens(key)} if facts["reasons"] else {}
+        return {**kept, **facts, **tokens, "tops": tuple(facts["tops"]), "image": image, "root": root}
 
     def published(self, archive: Verified, entry: Mapping[str, Any]) -> "Publisher | None":
         """Return what compiles the modules of an *entry* that is lean, for all to use; None where it is whole."""
@@ -179,8 +202,11 @@ class Preparation:
         except DamagedImage:
             return None
 
-    def _make(self, verified: Verified, key: str, choice: str, *, is_lean: bool) -> dict[str, Any]:
+    def _make(
+        self, verified: Verified, key: str, choice: str, *, is_lean: bool, without: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         self._progress.preparing(verified.filename)
+        verified = without_modules(verified, without) if without else verified
         known = self._codes.setdefault(key, {})
         compiled = compile_modules(verified, optimize=self._optimize, is_lean=is_lean, known=known)
         if is_lean:
@@ -217,6 +243,7 @@ class Preparation:
             "ignored": _ignored(verified),
             "protected": table.protected,
             "problems": verified.problems,
+            "oddities": verified.oddities,
         }
         self._store.write_facts(path, facts)
         return facts

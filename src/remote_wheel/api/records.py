@@ -27,6 +27,7 @@ from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
 _LEAN_S: Final = 60.0
+_SETTLED: Final = ("tops", "shadows", "hidden", "protected", "choices")  # of an entry, by the others beside it
 _LENIENT: Final = "-names"  # nothing that was made of what RECORD may be wrong about is found by who wants it right
 
 
@@ -68,7 +69,12 @@ class Recorder:
             if pin.installed_at
             for module in modules_of(pin.name, pin.installed_at)
         }
-        odd = tuple(settle(list(entries.values()), self._allow_shadow, installed))
+        odd = [
+            f"{entry['name']} {entry['version']}: {text}" for entry in entries.values() for text in entry["oddities"]
+        ]
+        odd += settle(list(entries.values()), self._allow_shadow, installed)
+        for pin in wanted:
+            entries[pin.key] = self._without_unused(pin, entries[pin.key])
         shown = replace(shown, notes=(*shown.notes, *odd))
         watched = [path for entry in entries.values() for path in _paths_of(entry)]
         watched += [pin.installed_at for pin in plan.pins if pin.installed_at]
@@ -92,7 +98,7 @@ class Recorder:
         """Make the lean images of *record* whole and return the record that has these."""
         mounts = [self._preparation.finish(entry) for entry in record["mounts"]]
         for entry, lean in zip(mounts, record["mounts"], strict=True):  # whose modules are whose was settled before
-            entry |= {name: lean[name] for name in ("tops", "shadows", "hidden") if name in lean}
+            entry |= {name: lean[name] for name in _SETTLED if name in lean}
         lean = {path for entry in record["mounts"] for path in _paths_of(entry)}
         files = boot.tokens_of([path for entry in mounts for path in _paths_of(entry)])
         files += [(path, token) for path, token in record["files"] if path not in lean]
@@ -115,6 +121,20 @@ class Recorder:
         acquired = self._planner.acquired(pin)
         return self._enter(pin, acquired, acquired.verified if acquired else None)
 
+    def _without_unused(self, pin: Pin, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return the *entry* with an image and tree that lack the modules which are not used: nobody may import them.
+
+        Child processes can do so by other ways than our finder.
+        """
+        shadows = entry.get("shadows", ())
+        unused = {*entry.get("hidden", ()), *(name for name in entry["protected"] if name not in shadows)}
+        if not unused:
+            return entry
+        acquired = self._planner.acquired(pin)
+        verified = acquired.verified if acquired else None
+        made = self._enter(pin, acquired, verified, without=tuple(sorted(unused)))
+        return {**made, **{name: entry[name] for name in _SETTLED if name in entry}}
+
     def _counted(self, verified: Verified) -> Verified:
         """Return what is about to be prepared; raise UnsafeArchive where all of the plan is too much."""
         most = self._limits.plan_bytes
@@ -125,7 +145,9 @@ class Recorder:
                 raise UnsafeArchive(subject=verified.filename, member="", rule=rule)
         return verified
 
-    def _enter(self, pin: Pin, acquired: Acquired | None, verified: Verified | None) -> dict[str, Any]:
+    def _enter(
+        self, pin: Pin, acquired: Acquired | None, verified: Verified | None, without: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         metadata = verified.metadata if verified else None
         entry = self._preparation.entry(
             NormalizedName(pin.name),
@@ -134,6 +156,7 @@ class Recorder:
             planned_metadata=self._planner.planned_metadata.get(pin.url),
             variant=(_variant(acquired.source) if acquired else "") + _LENIENT * self._is_lenient,
             verified=lambda: self._counted(verified or self._fetch(pin)),
+            without=without,
         )
         source = redact(pin.source) if "://" in pin.source else pin.source
         return {**entry, "source": source, "index": pin.index, "commit": pin.commit, "wanted_by": pin.wanted_by}

@@ -87,7 +87,7 @@ class Upkeep:
         def of(sha256: str) -> Held:
             return held.setdefault(sha256, Held(sha256=sha256))
 
-        answers = [file for room in ("pages", "listings", "metadata") for file in self._list(room)]
+        answers = [file for room in ("pages", "listings", "metadata", "children") for file in self._list(room)]
         for file in self._list("boot"):
             record = boot.load_record(self._files.read(file.path) or b"")
             mounts = record.get("mounts", ()) if record else ()
@@ -276,7 +276,7 @@ class Upkeep:
             return
         if not self._files.is_folder(tree):  # to come, and who was to make it has died: it counts as missing
             return
-        for name, (size, crc) in sizes.items():
+        for name, (size, crc, _token) in sizes.items():
             data = self._files.map(tree / name) or b""
             is_there = self._files.is_file(tree / name)
             if not is_there or (len(data), crc_of(data)) != (size, crc):

@@ -1,18 +1,20 @@
 """The image of a wheel: one mapped file that holds its compiled code and, for pure wheels, all its files.
 
 An image is a *stored* zip that stock zipimport can read, so a child process without our finder can too: sources,
-unchecked-hash ``.pyc`` (PEP 552) and folders. Its end record's comment points to two marshalled tables of our own,
+unchecked-hash ``.pyc`` (PEP 552) and folders. Its end record's comment points to marshalled tables of our own,
 which are all that a warm import reads:
 
 - modules: path below the root without suffix, as in ``flask/app`` → (kind, code offset, code bytes, the code's
   checksum, file name), and the set of folders;
 - members: file path → (offset, bytes, CRC-32); empty where the wheel is unpacked and its files are on disk. Where it is
-  still to be unpacked, (offset, packed bytes, CRC-32, bytes, method, whether executable) in the archive.
+  still to be unpacked, (offset, packed bytes, CRC-32, bytes, method, whether executable) in the archive;
+- digests: file path → SHA-256 of what is executed of a wheel that is unpacked: sources and shared libraries.
 
 docs/reference/store.md has the layout byte by byte. Offsets count from the start of the file. Tables and code have a
 checksum that the interpreter brings along, so that what imports need not load zlib; files have the zip format's CRC-32.
 """
 
+import _frozen_importlib_external
 import _imp
 import marshal
 import mmap
@@ -28,9 +30,10 @@ PACKAGE: "Final" = 1
 EXTENSION: "Final" = 2
 EXTENSION_PACKAGE: "Final" = 3
 BYTECODE: "Final" = 4  # a .pyc without its source: found, and refused
+_AS_MODULE: "Final" = {PACKAGE: MODULE, EXTENSION_PACKAGE: EXTENSION}  # what the file of a package is by itself
 
-_MAGIC: "Final" = b"RWI2"
-_TRAILER_BYTES: "Final" = len(_MAGIC) + 6 * 8
+_MAGIC: "Final" = b"RWI3"
+_TRAILER_BYTES: "Final" = len(_MAGIC) + 4 + 9 * 8
 _KEY: "Final" = 0x72656D6F  # it has to fit into 31 bits
 # A map need not hold the file open; before 3.13 it does, so that as many can be mounted as files may be open.
 _UNTRACKED: "dict[str, Any]" = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -53,20 +56,37 @@ def checksum(data: "bytes | memoryview") -> int:
     return int.from_bytes(_imp.source_hash(_KEY, data)[:4], "little")
 
 
-def make_trailer(modules: "MemberEntry", members: "MemberEntry") -> bytes:
-    """Return the end record's comment: magic, then where the two tables are, six little-endian 64-bit numbers."""
-    return _MAGIC + b"".join(number.to_bytes(8, "little") for number in (*modules, *members))
+def _number_of_interpreter() -> int:
+    """Return 32 bits that another version's bytecode has not: of a copy or a wrong record nothing is unmarshalled."""
+    magic: bytes = _frozen_importlib_external.MAGIC_NUMBER
+    return checksum(str(sys.implementation.cache_tag).encode() + magic)
 
 
-def _read_trailer(trailer: bytes, path: str) -> "tuple[MemberEntry, MemberEntry]":
-    if len(trailer) != _TRAILER_BYTES or trailer[:4] != _MAGIC:
+INTERPRETER: "Final" = _number_of_interpreter()
+
+
+def make_trailer(*tables: "MemberEntry") -> bytes:
+    """Return the end record's comment: magic, for which interpreter it is, and where the three tables are.
+
+    The latter are nine little-endian 64-bit numbers, the one before them has 32 bits.
+    """
+    numbers = (number.to_bytes(8, "little") for table in tables for number in table)
+    return _MAGIC + INTERPRETER.to_bytes(4, "little") + b"".join(numbers)
+
+
+def _read_trailer(trailer: bytes, path: str) -> "list[MemberEntry]":
+    if len(trailer) != _TRAILER_BYTES or trailer[:4] != _MAGIC or trailer[4:8] != INTERPRETER.to_bytes(4, "little"):
         raise DamagedImage(path)
-    numbers = [int.from_bytes(trailer[i : i + 8], "little") for i in range(4, _TRAILER_BYTES, 8)]
-    return (numbers[0], numbers[1], numbers[2]), (numbers[3], numbers[4], numbers[5])
+    numbers = [int.from_bytes(trailer[i : i + 8], "little") for i in range(8, _TRAILER_BYTES, 8)]
+    return [(numbers[at], numbers[at + 1], numbers[at + 2]) for at in (0, 3, 6)]
+
+
+# Nobody waits for who writes into a pipe that somebody has put in the place of a file of ours.
+READ: "Final" = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def _map(path: str) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+    descriptor = os.open(path, READ)
     try:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, **_UNTRACKED)
     except ValueError:  # an empty file can't be mapped
@@ -92,7 +112,7 @@ def is_later_or_earlier(magic: bytes, own: bytes) -> bool:
 class Image:
     """A mapped image. Its module table is checked when it is opened, all else each time it is used."""
 
-    __slots__ = ("_map", "_mapped_bytes", "_members", "_modules", "_published", "is_file", "path", "view")
+    __slots__ = ("_digests", "_map", "_mapped_bytes", "_members", "_modules", "_published", "is_file", "path", "view")
 
     def __init__(self, path: str, data: "memoryview | None" = None) -> None:
         """Map the file at *path*, or take *data* for what would be in it. Raises OSError or DamagedImage."""
@@ -105,7 +125,8 @@ class Image:
         self._mapped_bytes = 0
         self._modules: "MemberEntry | Modules"
         self._members: "MemberEntry | dict[str, Any]"
-        self._modules, self._members = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
+        self._digests: "MemberEntry | dict[str, bytes]"
+        self._modules, self._members, self._digests = _read_trailer(bytes(self.view[-_TRAILER_BYTES:]), path)
         if not self._is_whole(*self._modules):  # the other one is seldom asked for
             raise DamagedImage(path)
         self.release(_RELEASED_BYTES)  # many are mounted of which nothing is imported
@@ -125,22 +146,46 @@ class Image:
         self.release(size)
         return table
 
+    def _table(self, place: "MemberEntry") -> "Any":
+        """Return a table that was whole when the image was opened, or made. Raises StoreError where it is not."""
+        try:
+            return self._load(*place)
+        except DamagedImage as error:
+            self.distrust()
+            from remote_wheel.errors import StoreError
+
+            raise StoreError(path=self.path, reason="it has changed while it was in use") from error
+
+    def distrust(self) -> None:
+        """Have the next process make the image anew: it counts as missing from now on."""
+        if self.is_file:
+            for path in (f"{self.path[:-4]}.facts", self.path):
+                try:
+                    os.unlink(path)
+                except OSError:  # it is gone, or can't be removed
+                    pass
+
     @property
     def _tables(self) -> "Modules":
         tables = self._modules
         if len(tables) == 3:
-            try:
-                tables = self._modules = self._load(*tables)
-            except DamagedImage as error:  # since it was opened, or it would not be
-                from remote_wheel.errors import StoreError
-
-                raise StoreError(path=self.path, reason="it has changed while it was in use") from error
+            tables = self._modules = self._table(tables)
         return tables
 
     @property
     def modules(self) -> "dict[str, ModuleEntry]":
         """The table of modules by path, read when first asked for."""
         return self._tables[0]
+
+    def find(self, key: str) -> "ModuleEntry | None":
+        """Return the entry of the module *key*; ``pkg/__init__`` is a module of its own, as in a folder on disk."""
+        modules = self._tables[0]
+        entry = modules.get(key)
+        if entry is None and key.endswith("/__init__"):
+            package = modules.get(key[: -len("/__init__")])
+            if package is not None and package[0] in _AS_MODULE:
+                return (_AS_MODULE[package[0]], *package[1:])
+        return entry
 
     @property
     def folders(self) -> "frozenset[str]":
@@ -152,8 +197,16 @@ class Image:
         """The table of files, read when first asked for: MemberEntry or PackedEntry by path."""
         members = self._members
         if isinstance(members, tuple):
-            members = self._members = self._load(*members)
+            members = self._members = self._table(members)
         return members
+
+    @property
+    def digests(self) -> "dict[str, bytes]":
+        """The table of SHA-256 digests of files that are executed from the disk, read when first asked for."""
+        digests = self._digests
+        if isinstance(digests, tuple):
+            digests = self._digests = self._table(digests)
+        return digests
 
     def published(self, name: str) -> "bytes | None":
         """Return the code of a file that another process has compiled since this lean image was made, None without."""
@@ -161,6 +214,10 @@ class Image:
 
     def is_whole(self) -> bool:
         """Whether every piece of code and every member is what it was; reads the whole file."""
+        tables = (self._modules, self._members, self._digests)
+        places = [place for place in tables if isinstance(place, tuple) and len(place) == 3]
+        if not all(self._is_whole(*place) for place in places):
+            return False
         codes = (entry[1:4] for entry in self.modules.values() if entry[2])
         members = (entry for entry in self.members.values() if len(entry) == 3)
         return all(self._is_whole(*place) for place in codes) and all(

@@ -7,6 +7,8 @@ import _thread
 import os
 import zlib
 
+from remote_wheel.mounts.image import INTERPRETER, READ
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -17,11 +19,15 @@ _ENTRY_BYTES: "Final" = 3 * 4
 def make_entry(name: str, code: bytes) -> bytes:
     """Return a file's marshalled code as it is published: three little-endian 32-bit numbers, name, code.
 
-    The numbers are how many bytes each has, and the CRC-32 of both.
+    The numbers are how many bytes each has, and the CRC-32 of both, begun with the interpreter that it is for.
     """
     path = name.encode()
-    crc = zlib.crc32(code, zlib.crc32(path))
+    crc = _crc_of(path, code)
     return b"".join((*(number.to_bytes(4, "little") for number in (len(path), len(code), crc)), path, code))
+
+
+def _crc_of(path: bytes, code: bytes) -> int:
+    return zlib.crc32(code, zlib.crc32(path, INTERPRETER))
 
 
 class Published:
@@ -44,16 +50,22 @@ class Published:
         with self._lock:
             if self._descriptor < 0:
                 try:
-                    self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                    self._descriptor = os.open(self._path, READ)
                 except OSError:
                     return None
             if name not in self._found:
-                self._read_on(self._descriptor)
+                try:
+                    self._read_on(self._descriptor)
+                except OSError:
+                    return None
             if name not in self._found:
                 return None
             at, size, crc = self._found[name]
-            code = os.pread(self._descriptor, size, at)
-            return code if zlib.crc32(code, zlib.crc32(name.encode())) == crc else None
+            try:
+                code = os.pread(self._descriptor, size, at)
+            except OSError:  # what can't be read is compiled once more
+                return None
+            return code if _crc_of(name.encode(), code) == crc else None
 
     def __del__(self) -> None:
         if self._descriptor >= 0:

@@ -9,7 +9,7 @@ import mmap
 import os
 import zlib
 
-from remote_wheel.mounts.image import DamagedImage
+from remote_wheel.mounts.image import READ, DamagedImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _unpack_to(staging: str, root: "Root") -> None:
 
     archive = _map(root.facts["archive"])
     members = root.image.members
-    written: "dict[str, tuple[int, int]]" = {}
+    written: "dict[str, tuple[int, int, tuple[int, ...]]]" = {}
     made = set[str]()
     os.mkdir(staging, 0o700)
     for path in members:
@@ -105,20 +105,26 @@ def _unpack_to(staging: str, root: "Root") -> None:
     def unpack(path: str) -> None:
         entry = members[path]
         mode = 0o700 if len(entry) > 3 and entry[5] else 0o600
-        written[path] = _write(os.path.join(staging, path), _contents(root, archive, path, entry), mode), entry[2]
+        place = os.path.join(staging, path)
+        size = _write(place, _contents(root, archive, path, entry), mode)
+        written[path] = size, entry[2], token_of(os.stat(place))
 
     _in_threads(unpack, list(members))
-    _write(f"{staging}.files", (json.dumps(written).encode(),), 0o600)
+    body = json.dumps(written).encode()
+    _write(f"{staging}.files", (b"%08x\n" % zlib.crc32(body), body), 0o600)  # as store.files has manifests
     os.rename(f"{staging}.files", f"{root.path}.files")
     os.rename(staging, root.path)
+    root.facts["tokens"] = {path: token for path, (_, _, token) in written.items() if path in root.image.digests}
 
 
 def _in_threads(work: "Callable[[str], None]", paths: "list[str]") -> None:
-    """Do *work* on each of *paths* in a few threads: inflating and writing need no interpreter. Raises as it does."""
-    errors: "list[BaseException]" = []
-    ends = [_thread.allocate_lock() for _ in range(min(_THREADS, len(paths)))]
+    """Do *work* on each of *paths* in a few threads: inflating and writing need no interpreter. Raises as it does.
 
-    def run(end: "_thread.LockType") -> None:
+    This thread is one of them, and does all where no other can be started. None works on when this has ended.
+    """
+    errors: "list[BaseException]" = []
+
+    def run() -> None:
         try:
             while paths and not errors:
                 try:
@@ -128,14 +134,30 @@ def _in_threads(work: "Callable[[str], None]", paths: "list[str]") -> None:
                 work(path)
         except BaseException as error:  # noqa: BLE001  # raised where it is waited for
             errors.append(error)
+
+    def run_beside(end: "_thread.LockType") -> None:
+        try:
+            run()
         finally:
             end.release()
 
-    for end in ends:
+    ends = []
+    for _ in range(min(_THREADS, len(paths)) - 1):
+        end = _thread.allocate_lock()
         end.acquire()
-        _thread.start_new_thread(run, (end,))
+        try:
+            _thread.start_new_thread(run_beside, (end,))
+        except RuntimeError:  # there can be no more
+            break
+        ends.append(end)
+    run()
     for end in ends:
-        end.acquire()
+        while True:
+            try:
+                end.acquire()
+                break
+            except BaseException as error:  # noqa: BLE001  # Ctrl-C: the others are to end, too
+                errors.append(error)
     if errors:
         raise errors[0]
 
@@ -187,8 +209,13 @@ def _inflate(raw: "Iterator[bytes]") -> "Iterator[bytes]":
             yield chunk
 
 
+def token_of(status: os.stat_result) -> "tuple[int, ...]":
+    """Return what another file in its place, or the same one changed, would not have."""
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
 def _map(path: str) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    descriptor = os.open(path, READ)
     try:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     finally:

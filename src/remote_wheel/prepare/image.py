@@ -6,13 +6,13 @@ import marshal
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from remote_wheel.mounts.image import MODULE, PACKAGE, checksum, make_trailer
 from remote_wheel.prepare.modules import ModuleTable, find_modules
-from remote_wheel.prepare.scan import Scan, may_tell
+from remote_wheel.prepare.scan import Scan, is_native, may_tell
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.wheel import Verified
 
@@ -84,7 +84,7 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: boo
         if not compiled.reasons:
             for folder in sorted(compiled.table.folders):
                 archive.writestr(zipfile.ZipInfo(f"{folder}/", _EPOCH), b"")
-            for path in verified.files:
+            for path in unpackable(verified):
                 members[path] = add(path, verified.size_of(path), verified.chunks(path))
         if is_packed:
             for path in unpackable(verified):
@@ -101,20 +101,38 @@ def write_image(compiled: Compiled, file: BinaryIO, root: str, *, is_packed: boo
                 header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + bytes(8)
                 at, _, _ = add(f"{name}c", len(header) + len(blob), (header, blob))
                 modules[key] = (kind, at + len(header), len(blob), checksum(blob), name)
+        digests = {path: verified.sha256_of(path) for path in _executed(compiled)} if compiled.reasons else {}
         tables = []
-        for name, table in (("modules", (modules, compiled.table.folders)), ("members", members)):
+        for name, table in (("modules", (modules, compiled.table.folders)), ("members", members), ("digests", digests)):
             data = marshal.dumps(table)
             at, size, _ = add(f".remote_wheel/{name}", len(data), (data,))
             tables.append((at, size, checksum(data)))
         archive.comment = make_trailer(*tables)
 
 
-def unpackable(verified: Verified) -> dict[str, bool]:
-    """Return the files of the import root, but for bytecode nobody can check, and whether each is executable.
+def _executed(compiled: Compiled) -> Iterator[str]:
+    """Yield the files that are executed from the disk once they are unpacked: sources, and shared libraries."""
+    names = {name for kind, name in compiled.table.modules.values() if kind in (MODULE, PACKAGE)}
+    yield from (path for path in unpackable(compiled.verified) if path in names or is_native(path))
 
-    Installers leave that bytecode out, too.
+
+def unpackable(verified: Verified) -> dict[str, bool]:
+    """Return the files of the import root, but for bytecode, which nobody can check, and whether each is executable.
+
+    Stock zipimport, and FileFinder where there is no source, would run it in child processes.
     """
-    return {path: verified.is_executable(path) for path in verified.files if "__pycache__" not in path.split("/")}
+    files = (path for path in verified.files if not path.endswith(".pyc") and "__pycache__" not in path.split("/"))
+    return {path: verified.is_executable(path) for path in files}
+
+
+def without_modules(verified: Verified, names: Collection[str]) -> Verified:
+    """Return *verified* without its top-level modules and packages of these *names*."""
+
+    def is_left(path: str) -> bool:
+        top, slash, _ = path.partition("/")
+        return (top if slash else top.partition(".")[0]) not in names
+
+    return verified._replace(files={path: member for path, member in verified.files.items() if is_left(path)})
 
 
 def _packed_entry(verified: Verified, path: str) -> "MemberEntry | PackedEntry | None":

@@ -13,7 +13,7 @@ from typing import Final
 
 _NATIVE: Final = re.compile(r"\.(so(\.\d+)*|pyd|dylib|dll)$")
 _NOT_DATA: Final = re.compile(
-    r"(\.(py|pyi|pyx|pxd|pxi|c|cc|cpp|h|hpp)|(^|/)py\.typed|(^|/)(licen[cs]es?|copying|notice|authors)[^/]*)$",
+    r"(\.(py|pyc|pyi|pyx|pxd|pxi|c|cc|cpp|h|hpp)|(^|/)py\.typed|(^|/)(licen[cs]es?|copying|notice|authors)[^/]*)$",
     re.I,
 )
 _TEST_PARTS: Final = frozenset(("test", "tests", "testing", "examples", "docs", "benchmarks", "conftest.py"))
@@ -50,6 +50,11 @@ def may_tell(source: bytes) -> bool:
     )
 
 
+def is_native(path: str) -> bool:
+    """Whether the file is a shared library, by its name: an extension module, or what one needs."""
+    return bool(_NATIVE.search(path))
+
+
 class Scan:
     """Collects what the files of one distribution say; `reasons` tells why it must be unpacked, if it must.
 
@@ -67,7 +72,7 @@ class Scan:
         top = path.partition("/")[0]
         if top.endswith((".dist-info", ".data")):
             return
-        if _NATIVE.search(path):
+        if is_native(path):
             self.native = self.native or path
         elif not self._data and not _NOT_DATA.search(path):
             self._data = path

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from remote_wheel.errors import StoreError
-from remote_wheel.spec.pieces import pieces
-from remote_wheel.store.files import Buffer, Disk, Manifest, Staged
+from remote_wheel.spec.pieces import crc_of, pieces
+from remote_wheel.store.files import Buffer, Disk, Manifest, Staged, load_manifest, token_of
 
 _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# This folder is a cache of remote_wheel and can be deleted at any time; see https://bford.info/cachedir/\n"
 )
 _HEAD_BYTES: Final = 64 * 1024  # URLs and headers of one answer
-_ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks")
+_ROOMS: Final = ("archives", "images", "trees", "pages", "listings", "metadata", "urls", "boot", "locks", "children")
 
 
 class StoredAnswer(NamedTuple):
@@ -164,20 +164,30 @@ class Store:
         return tree
 
     def manifest(self, key: str) -> Manifest | None:
-        """Return the size and CRC-32 of each file of the unpacked archive *key*, None where they can't be read."""
-        try:
-            made = json.loads(self.files.read(_manifest(self.tree_path(key))) or b"null")
-            return {str(path): (int(size), int(crc)) for path, (size, crc) in made.items()}
-        except (ValueError, TypeError, AttributeError):
-            return None
+        """Return size, CRC-32 and token of each file of the unpacked *key*, None where they can't be read."""
+        return load_manifest(self.files.read(_manifest(self.tree_path(key))) or b"")
 
     def is_tree_whole(self, key: str) -> bool:
-        """Whether the unpacked archive *key* is there, each file of the size it was written with."""
+        """Whether archive *key* is unpacked, each file what it was: by its token or, where that differs, read."""
         tree, made = self.tree_path(key), self.manifest(key)
+        if made is None:
+            return False
+        renewed: Manifest = {}
         try:
-            return made is not None and all((tree / path).stat().st_size == size for path, (size, _) in made.items())
+            for path, (size, crc, token) in made.items():
+                found = token_of(os.lstat(tree / path))
+                if found != token and not self._is_file_whole(tree / path, size, crc):
+                    return False
+                renewed[path] = size, crc, found
         except OSError:
             return False
+        if renewed != made:
+            self.files.renew_manifest(_manifest(tree), renewed)
+        return True
+
+    def _is_file_whole(self, path: Path, size: int, crc: int) -> bool:
+        data = self.files.map(path) if size else b""
+        return data is not None and not path.is_symlink() and (len(data), crc_of(data)) == (size, crc)
 
     def publish(self, path: Path) -> BinaryIO | None:
         """Return a new file at *path* for others to read while it is written; None where somebody else has begun it."""

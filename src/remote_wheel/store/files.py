@@ -21,7 +21,8 @@ from typing import BinaryIO, Final, NamedTuple
 from remote_wheel.errors import StoreError
 
 Buffer = bytes | memoryview
-Manifest = dict[str, tuple[int, int]]  # of a tree: path → size in bytes, CRC-32
+Token = tuple[int, ...]  # what another file in a file's place would not have
+Manifest = dict[str, tuple[int, int, Token]]  # of a tree: path → size in bytes, CRC-32, token
 _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
@@ -154,7 +155,12 @@ class Disk:
             made = _write_tree(staging, files, chunks)
             self.sync_tree(staging)
             self.remove_all(path)  # before its manifest says of the other one that it is whole
-            self.write(manifest, json.dumps(made).encode())
+            self.write(manifest, dump_manifest(made))
+
+    def renew_manifest(self, path: Path, made: "Manifest") -> None:
+        """Note the tokens that the files of a tree have now, which were found to be what they were."""
+        with contextlib.suppress(StoreError):  # they are compared again, then
+            self.write(path, dump_manifest(made), is_durable=False)
 
     def sync_tree(self, path: Path) -> None:
         """Make all files below *path* durable."""
@@ -219,6 +225,25 @@ class Disk:
         It waits or, if it may not, raises LockIsHeld.
         """
         return _locked(path, may_wait=may_wait)
+
+
+def dump_manifest(made: Manifest) -> bytes:
+    """Return a manifest as it is written: its CRC-32 in hexadecimal, a line's end, JSON."""
+    body = json.dumps(made).encode()
+    return b"%08x\n%s" % (zlib.crc32(body), body)
+
+
+def load_manifest(data: bytes) -> Manifest | None:
+    """Return what dump_manifest was given, None where *data* is not what it returned."""
+    crc, _, body = data.partition(b"\n")
+    if crc != b"%08x" % zlib.crc32(body):
+        return None
+    return {path: (size, check, tuple(token)) for path, (size, check, token) in json.loads(body).items()}
+
+
+def token_of(status: os.stat_result) -> Token:
+    """Return what another file in its place, or the same one changed, would not have."""
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
 class LockIsHeld(Exception):
@@ -324,7 +349,7 @@ def _write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str],
     for place in sorted({parent for path in files for parent in PurePosixPath(path).parents}):
         (folder / place).mkdir(mode=0o700, exist_ok=True)
 
-    def write(path: str) -> tuple[int, int]:
+    def write(path: str) -> tuple[int, int, Token]:
         size = crc = 0
         descriptor = os.open(folder / path, _NEW, 0o700 if files[path] else 0o600)
         try:
@@ -335,7 +360,7 @@ def _write_tree(folder: Path, files: Mapping[str, bool], chunks: Callable[[str],
                     rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
-        return size, crc
+        return size, crc, token_of(os.stat(folder / path))
 
     if len(files) <= _FEW:
         return {path: write(path) for path in files}

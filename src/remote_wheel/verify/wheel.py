@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from remote_wheel.settings import Limits
 from remote_wheel.spec.audit import audit
 from remote_wheel.spec.compressed import parse_tags
 from remote_wheel.spec.digest import STRONG, check_digests
+from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.metadata import CoreMetadata, check_identity, parse_metadata
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.names import find_collisions, name_fault
@@ -48,6 +50,8 @@ class Verified(NamedTuple):
     tags: frozenset[Tag] = frozenset()
     content_sha256: str = ""
     problems: tuple[tuple[str, str], ...] = ()  # of its RECORD, if the caller was lenient: (file, what)
+    oddities: tuple[str, ...] = ()  # what is wrong with it and no reason to refuse it
+    recorded: Mapping[str, str] = EMPTY  # member → what RECORD says its SHA-256 is, where that was compared
 
     def read(self, path: str) -> bytes:
         """Return the contents of the file at *path* below the import root."""
@@ -75,6 +79,17 @@ class Verified(NamedTuple):
         """The SHA-256 of its METADATA file, empty where it has none."""
         path = f"{self.dist_info}/METADATA"
         return hashlib.sha256(self.read(path)).hexdigest() if path in self.files else ""
+
+    def sha256_of(self, path: str) -> bytes:
+        """Return the SHA-256 of the file at *path* below the import root, as RECORD has it, or computed."""
+        member = self.files[path]
+        stated = self.recorded.get(member) if isinstance(member, str) else None
+        if stated is not None:
+            return base64.urlsafe_b64decode(f"{stated}=")
+        hasher = hashlib.sha256()
+        for chunk in self.chunks(path):
+            hasher.update(chunk)
+        return hasher.digest()
 
     def is_executable(self, path: str) -> bool:
         """Whether the archive marks the file as executable."""
@@ -104,15 +119,15 @@ def verify_wheel(
     dist_info = _find_dist_info(archive, filename, name, version)
     raw_wheel = _read_required(archive, f"{dist_info}/WHEEL", filename, limits.metadata_bytes)
     stated_tags = _check_wheel_file(raw_wheel, filename)
+    oddities = [*_tag_oddities(stated_tags, tags)]
     raw_metadata = _read_required(archive, f"{dist_info}/METADATA", filename, limits.metadata_bytes)
     if metadata_digests:
         check_digests(raw_metadata, metadata_digests, subject=f"METADATA of {filename}", stated_by="the index")
     metadata = parse_metadata(raw_metadata, subject=filename)
     check_identity(metadata, name, version, subject=filename)
-    record, problems = _check_record(archive, dist_info, filename, was_verified=was_verified)
-    if stated_tags and stated_tags != tags:
-        what = f"it is of {', '.join(sorted(map(str, stated_tags))[:4])}, which is not what the file's name says"
-        problems = ((f"{dist_info}/WHEEL", what), *problems)
+    record, problems, is_hex = _check_record(archive, dist_info, filename, was_verified=was_verified)
+    if is_hex:
+        oddities.append("its RECORD has hashes in hexadecimal, where base64 should be")
     if problems and not is_lenient:
         raise RecordMismatch(subject=filename, problems=problems)
     files, left_out = _layout(archive, dist_info, filename)
@@ -130,7 +145,38 @@ def verify_wheel(
         left_out=left_out,
         tags=tags,
         problems=problems,
+        oddities=tuple(oddities),
+        recorded=_sha256_of_rows(record, problems),
     )
+
+
+def _sha256_of_rows(rows: Mapping[str, tuple[str, str]], problems: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return by member the SHA-256 that RECORD states, of members that nothing is wrong with."""
+    wrong = {name for name, _ in problems}
+    return {
+        name: digest.removeprefix("sha256=").rstrip("=")
+        for name, (digest, _) in rows.items()
+        if digest.startswith("sha256=") and name not in wrong
+    }
+
+
+def _tag_oddities(stated: Sequence[str], tags: frozenset[Tag]) -> Iterator[str]:
+    """Yield what is odd about the tags of the WHEEL file. Those of the file's name are what installers go by.
+
+    Tools that repair wheels or tag them anew (auditwheel, ``wheel tags``) have left many that differ.
+    """
+    found = set[Tag]()
+    for text in stated:
+        try:
+            found |= parse_tags(text)
+        except ValueError:
+            yield f"its WHEEL file has a tag that can't be read, {text[:80]!r}"
+            return
+    if not found and stated:
+        yield "its WHEEL file has an empty tag"
+    elif found and found != tags:
+        shown = ", ".join(sorted(map(str, found))[:4])
+        yield f"its WHEEL file says that it is of {shown}, which is not what the file's name says"
 
 
 def parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
@@ -171,7 +217,7 @@ def _read_required(archive: Archive, member: str, filename: str, most_bytes: int
     return archive.read(member)
 
 
-def _check_wheel_file(raw: bytes, filename: str) -> frozenset[Tag]:
+def _check_wheel_file(raw: bytes, filename: str) -> list[str]:
     """Check the file that says how the wheel was made (PEP 427); return the tags it states."""
     from email.parser import BytesHeaderParser  # much to import, and a plan from kept metadata needs none
 
@@ -180,24 +226,22 @@ def _check_wheel_file(raw: bytes, filename: str) -> frozenset[Tag]:
     # PEP 427: "a wheel installer should … fail if the major version is greater".
     if version.partition(".")[0] != "1":
         raise InvalidWheel(subject=filename, reason=f"its Wheel-Version is {version or 'missing'}, not 1.x")
-    stated = [str(tag).strip() for tag in said.get_all("Tag", [])]
-    try:
-        return frozenset(tag for each in stated for tag in parse_tags(each))
-    except ValueError as error:
-        raise InvalidWheel(subject=filename, reason=f"its WHEEL file: {error}") from error
+    return [str(tag).strip() for tag in said.get_all("Tag", [])]
 
 
 def _check_record(
     archive: Archive, dist_info: str, filename: str, *, was_verified: bool
-) -> tuple[dict[str, tuple[str, str]], tuple[tuple[str, str], ...]]:
-    """Compare RECORD and members both ways; return its rows, and every problem found."""
+) -> tuple[dict[str, tuple[str, str]], tuple[tuple[str, str], ...], bool]:
+    """Compare RECORD and members both ways; return its rows, every problem found, and whether it has hexadecimal."""
     problems: list[tuple[str, str]] = []
     rows: dict[str, tuple[str, str]] = {}
+    is_hex = False
     raw = _read_required(archive, f"{dist_info}/RECORD", filename, _RECORD_BYTES)
     for path, digest, size in _record_rows(raw, filename):
         if path in rows:
             problems.append((path, "listed twice"))
-        rows[path] = (digest, size)
+        rows[path] = (_in_base64(digest), size)
+        is_hex = is_hex or rows[path][0] != digest
     unrecorded = {f"{dist_info}/{name}" for name in _UNRECORDED}
     names = [name for name in _file_names(archive) if name not in unrecorded]
     problems += [(name, "not listed in RECORD") for name in names if name not in rows]
@@ -208,7 +252,7 @@ def _check_record(
         faults = _map(archive, lambda name: _record_fault(archive, name, *rows[name], most), listed)
         problems += [(name, fault) for name, fault in zip(listed, faults, strict=True) if fault]
     problems += [(path, "listed but missing") for path in rows if path not in archive.members]
-    return rows, tuple(sorted(problems))
+    return rows, tuple(sorted(problems)), is_hex
 
 
 def _map(archive: Archive, check: Callable[[str], str | None], names: Sequence[str]) -> list[str | None]:
@@ -238,6 +282,17 @@ def _record_rows(raw: bytes, filename: str) -> Iterator[tuple[str, str, str]]:
             yield path, digest, size
     except (ValueError, csv.Error) as error:
         raise InvalidWheel(subject=filename, reason=f"its RECORD can't be read: {error}") from error
+
+
+def _in_base64(stated: str) -> str:
+    """Return a SHA-256 that RECORD has in hexadecimal as it should have it: the same digest, in another spelling.
+
+    uv_build wrote them so before 0.8.13. No base64 of a digest is that long.
+    """
+    algorithm, _, digits = stated.partition("=")
+    if algorithm != "sha256" or not re.fullmatch("[0-9a-fA-F]{64}", digits):
+        return stated
+    return f"sha256={base64.urlsafe_b64encode(bytes.fromhex(digits)).rstrip(b'=').decode()}"
 
 
 def _record_fault(archive: Archive, name: str, stated: str, size: str, kept_bytes: int) -> str | None:
