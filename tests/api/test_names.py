@@ -392,7 +392,7 @@ import sys, remote_wheel
 remote_wheel.require("evil", prefer_installed=False, allow_shadow=["packaging"])
 remote_wheel.require("other", prefer_installed=False)  # by a helper
 assert "packaging" not in sys.modules
-sys.executable = ""
+sys.frozen = True
 try:
     remote_wheel.require("evil>0", prefer_installed=False)
 except remote_wheel.RemoteWheelError as error:
@@ -433,3 +433,40 @@ def test_a_lock_leads_to_no_index_that_is_not_allowed(index: LoopbackIndex, remo
     refused = remote_wheel("run", *options, "--refresh", *run[1:], expect=2).stderr
     assert "allowed_indexes is set by the call" in refused
     remote_wheel("run", "--allowed-indexes", index.url, "--refresh", *run[1:])
+
+
+@pytest.mark.parametrize("error", ["PermissionError", "RuntimeError", "KeyboardInterrupt"])
+@pytest.mark.parametrize("how", ["require", "environment", "isolated"])
+def test_an_audit_hook_may_refuse_a_mount(index: LoopbackIndex, python: Python, error: str, how: str) -> None:
+    """It is asked before anything is changed; an OSError of its own is not taken for an image that is damaged."""
+    index.add("thing", "1")
+    index.add("other", "1")
+    code = f"""
+        import sys, remote_wheel
+        remote_wheel.prefetch("thing")
+        remote_wheel.require("other")
+        before = (list(sys.path), list(sys.meta_path), dict(sys.modules))
+        asked = []
+        def hook(event, args):
+            if event == "remote_wheel.mount" and args[0] == "thing":
+                asked.append(args)
+                raise {error}("not this one")
+        sys.addaudithook(hook)
+        for _ in range(2):
+            try:
+                if {how!r} == "require":
+                    remote_wheel.require("thing")
+                else:
+                    with remote_wheel.environment("thing", isolated={how == "isolated"}):
+                        print("entered")
+            except {error} as error:
+                print(error)
+        assert sys.path == before[0]
+        assert sys.meta_path == before[1]
+        print(len(asked))
+        try:
+            import thing
+        except ImportError:
+            print("not there")
+    """
+    assert python(code).stdout.splitlines() == ["not this one", "not this one", "2", "not there"]

@@ -1,10 +1,14 @@
 """What child processes see: the mounts of their parent by default, and nothing where that was not wanted."""
 
+import ast
+import json
 import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
@@ -96,3 +100,113 @@ def test_the_bootstrap_is_words_for_any_interpreter() -> None:
     source = Path(children.__file__).parent / "bootstrap" / "sitecustomize.py"
     done = subprocess.run([sys.executable, "-I", str(source)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("value", ["0", "false", "no", "off", "OFF", " No "])
+def test_all_words_for_no_turn_it_off(index: LoopbackIndex, python: Python, value: str) -> None:
+    index.add("thing", "1")
+    assert python(PARENT, sys.executable, REMOTE_WHEEL_CHILDREN=value).stdout.strip() == "False None"
+
+
+@pytest.mark.parametrize(
+    ("words", "mounts"),
+    [
+        (["-m", "pip", "--version"], False),
+        (["-mpip", "--version"], False),
+        (["-X", "utf8", "-m", "pip", "--version"], False),
+        (["-m", "ensurepip", "--version"], False),
+        (["-m", "venv", "--help"], False),
+        (["-m", "thing"], True),
+        (["pip.py"], False),
+        (["pip3.11"], False),
+        (["pipeline.py"], True),
+        (["pip/__pip-runner__.py"], False),
+        (["-c", "import sys; sys.argv = ['pip']"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_installers_see_no_mounts(
+    index: LoopbackIndex, python: Python, tmp_path: Path, words: list[str], mounts: bool
+) -> None:
+    """They would take them for installed, and leave an environment that lacks them. Nor do those that they start."""
+    index.add("thing", "1", {"thing/__init__.py": "", "thing/__main__.py": ""})
+    (tmp_path / "pip").mkdir()
+    for name in ("pip.py", "pip3.11", "pipeline.py", "pip/__pip-runner__.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "usercustomize.py").write_text("")
+    spy = "import os, sys\nfound = [p for p in sys.path if 'images' in p], os.environ.get('REMOTE_WHEEL_CHILD'), "
+    spy += "os.environ.get('PYTHONPATH')\nimport atexit\natexit.register(lambda: os.write(2, repr(found).encode()))\n"
+    (tmp_path / "spies").mkdir()
+    (tmp_path / "spies" / "sitecustomize.py").write_text(spy)
+    code = """
+        import json, os, subprocess, sys, remote_wheel
+        remote_wheel.require("thing", prefer_installed=False)
+        os.environ["PYTHONPATH"] += os.pathsep + os.path.abspath("spies")
+        done = subprocess.run([sys.executable, *json.loads(sys.argv[1])], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        print(done.stderr.splitlines()[-1])
+    """
+    places, child, path = ast.literal_eval(python(code, json.dumps(words)).stdout)
+    assert bool(places) == bool(child) == mounts
+    assert ("bootstrap" in path) == mounts
+    assert path.endswith("spies")
+
+
+def test_pip_installs_what_is_mounted(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    """``require("click")``, then ``%pip install flask``: the environment must get click, too."""
+    index.add("thing", "1", requires=["base"])
+    index.add("base", "1")
+    code = f"""
+        import subprocess, sys, remote_wheel
+        remote_wheel.require("base")
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-cache-dir", "--target", "target", "thing"]
+        subprocess.run([*pip, "--index-url", {index.url!r}], check=True)
+    """
+    python(code, PIP_DISABLE_PIP_VERSION_CHECK="1")
+    assert {path.name for path in (tmp_path / "target").iterdir() if path.name.isidentifier()} == {"thing", "base"}
+
+
+def test_hundreds_of_mounts_have_room(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    """They are in a file of the cache then; a variable has room for 128 KiB on Linux, and 32 for all on Windows."""
+    count = 300
+    for at in range(count):
+        index.add(f"thing{at}", "1")
+    index.add("all", "1", requires=[f"thing{at}" for at in range(count)])
+    code = f"""
+        import os, subprocess, sys, remote_wheel
+        remote_wheel.require("all")
+        print(max(len(value) for value in os.environ.values()) < 16000)
+        child = "import " + ", ".join(f"thing{{at}}" for at in range({count})) + "; print(thing7.__version__)"
+        print(subprocess.check_output([sys.executable, "-c", child], text=True).strip())
+        remote_wheel.require("thing1")
+    """
+    assert python(code).stdout.splitlines() == ["True", "1"]
+    kept = [path for path in (cache / "v1" / "children").iterdir() if not path.name.startswith(".")]
+    assert kept
+    kept[0].write_bytes(b"something else")
+    for path in kept[1:]:
+        path.unlink()
+    code = """
+        import glob, os, subprocess, sys, remote_wheel
+        remote_wheel.require("all")
+        for path in glob.glob(os.environ["REMOTE_WHEEL_CACHE_DIR"] + "/v1/children/*"):
+            open(path, "wb").write(b"something else")
+        done = subprocess.run([sys.executable, "-c", "import thing7"], capture_output=True, text=True)
+        print(done.returncode, "ModuleNotFoundError" in done.stderr)
+    """
+    assert python(code).stdout == "1 True\n"
+
+
+def test_where_there_is_no_room_for_a_file_children_mount_nothing(index: LoopbackIndex, python: Python) -> None:
+    for at in range(100):
+        index.add(f"thing{at}", "1")
+    index.add("all", "1", requires=[f"thing{at}" for at in range(100)])
+    code = """
+        import os, subprocess, sys, remote_wheel
+        from remote_wheel.mounts import children
+        children._kept = lambda *_: None  # as on a full disk
+        os.environ["PYTHONPATH"] = "own"
+        remote_wheel.require("all")
+        print(os.environ["PYTHONPATH"], "REMOTE_WHEEL_CHILD" in os.environ)
+    """
+    assert python(code).stdout == "own False\n"

@@ -162,7 +162,7 @@ def lock_subjects(
     Raises InvalidLock.
     """
     from os import fspath
-    from os.path import abspath, dirname
+    from os.path import dirname
 
     for name, value in (("extras", extras), ("groups", groups if groups is not None else ())):
         if not _has_form(value, _LIST):
@@ -176,7 +176,7 @@ def lock_subjects(
         from remote_wheel.errors import InvalidLock
 
         raise InvalidLock(lock=name, reason=getattr(error, "strerror", None) or "it is no UTF-8 text") from error
-    return text, name, dirname(abspath(name)), ",".join(extras), "-" if groups is None else ",".join(groups)
+    return text, name, dirname(boot.absolute(name)), ",".join(extras), "-" if groups is None else ",".join(groups)
 
 
 def explain(module: "ModuleType | str") -> str:
@@ -236,7 +236,7 @@ def boot_record(
             if record is not None and _fits(record, preferred):
                 try:
                     return record, mount(record["mounts"])
-                except (OSError, DamagedImage):
+                except DamagedImage:
                     is_damaged = True
     from remote_wheel.api.cold import ask
 
@@ -250,7 +250,7 @@ def boot_record(
         (tell or _warn)(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
         try:
             return record, mount(record["mounts"])
-        except (OSError, DamagedImage):
+        except DamagedImage:
             continue
     from remote_wheel.errors import StoreError
 

@@ -1,6 +1,7 @@
 """The indexes of a request: in which order they are asked, which project is bound to which, and who may log in."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -113,7 +114,7 @@ def _as_url(index: str) -> str:
     if not index:
         raise UsageError(message="the index is empty", way_out="Leave it out for the default, or use no_index.")
     if "://" not in index and not index.startswith("file:"):
-        if not Path(index).is_dir():
+        if not os.path.isdir(index):
             raise UsageError(
                 message=f"the index {index!r} is neither a URL nor a folder",
                 way_out="Give a URL (https:, file:, s3:, sftp:) or an existing folder.",

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 # What of a record's entry is about how it is kept, not about the distribution.
 _INSIDE: Final = frozenset(
-    ("archive", "data", "format", "image", "image_crc", "is_lean", "is_packed", "lock", "problems", "root", "wanted_by")
+    (
+        "archive",
+        "data",
+        "format",
+        "image",
+        "image_crc",
+        "is_lean",
+        "is_packed",
+        "lock",
+        "problems",
+        "root",
+        "tokens",
+        "wanted_by",
+    )
 )
 
 
@@ -55,7 +68,7 @@ class Plan(pure.Plan):
         A wheel whose index states no SHA-256 is fetched for it. Raises UsageError where the plan has installed
         distributions, which no lock can hold.
         """
-        where = os.path.abspath(folder if folder is not None else os.curdir)
+        where = boot.absolute(os.fspath(folder) if folder is not None else os.curdir)
         request = api.request_of("plan", (self.dumped(),), api.checked(options), api.cache_folder(cache_dir))
         return str(ask({**request, "lock_folder": where})["lock"])
 
@@ -124,7 +137,7 @@ def bundle(
     """
     from remote_wheel.api.bundling import BundledFile, check_is_new, write_bundle
 
-    where = Path(folder).absolute()
+    where = _place_of(folder)
     check_is_new(where)
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     _check_is_kept("bundle takes its wheels from the cache", options)
@@ -159,7 +172,7 @@ def unpack(
     from remote_wheel.api.bundling import BundledFile
     from remote_wheel.api.unpacking import check_may_be_written, unpack_wheels
 
-    where = Path(folder).resolve()  # a link is followed
+    where = _place_of(folder).resolve()  # a link is followed
     check_may_be_written(where)
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     _check_is_kept("unpack takes its wheels from the cache", options)
@@ -168,6 +181,17 @@ def unpack(
     answer = ask({**request, "bundles": True, "must_be_kept": True})
     unpack_wheels(where, [BundledFile(**file) for file in answer["files"]])
     return _plan_of(answer)
+
+
+def _place_of(folder: str | os.PathLike[str]) -> Path:
+    """Return a folder to be written as an absolute path. Raises UsageError."""
+    try:
+        return Path(folder).absolute()
+    except OSError as error:
+        from remote_wheel.errors import UsageError
+
+        what = f"{os.fspath(folder)!r} is relative to the working folder, which was deleted"
+        raise UsageError(message=what, way_out="Name it by an absolute path.") from error
 
 
 def _check_is_kept(what: str, options: Mapping[str, Any]) -> None:
@@ -242,7 +266,7 @@ def lock(
     target = {"python_version": python_version, "platform": platform}
     given = {**api.checked(options), **target, "prefer_installed": False}
     request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
-    return str(answer_of({**request, "lock_folder": os.path.abspath(folder)})["lock"])
+    return str(answer_of({**request, "lock_folder": boot.absolute(os.fspath(folder))})["lock"])
 
 
 def _block_in(script: str | os.PathLike[str]) -> list[str]:
@@ -258,7 +282,7 @@ def _block_in(script: str | os.PathLike[str]) -> list[str]:
     if not block:
         way = "Write down what it needs: # /// script, # dependencies = […], # /// (PEP 723)."
         raise UsageError(message=f"{path} has no script block", way_out=way)
-    return [block, os.path.abspath(path)]
+    return [block, boot.absolute(path)]
 
 
 def load_lock(

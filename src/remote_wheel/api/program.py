@@ -1,7 +1,7 @@
 """``run``: mount what a program needs, then become the program."""
 
 from remote_wheel.api import boot_record, bound_by, lock_subjects
-from remote_wheel.mounts.boot import cache_folder, is_on
+from remote_wheel.mounts.boot import absolute, cache_folder, is_on, working_folder
 from remote_wheel.mounts.run import (
     LIST,
     OPTIONS,
@@ -177,9 +177,9 @@ def fetch_script(url: str, options: "Mapping[str, Any]", cache_dir: "str | None"
 
 def script_path(target: str) -> str:
     """Return where a script is, for what it says of places beside it."""
-    import os
+    from os.path import join
 
-    return target if is_url(target) else os.path.join(os.getcwd(), "-") if target == "-" else os.path.abspath(target)
+    return target if is_url(target) else join(working_folder(), "-") if target == "-" else absolute(target)
 
 
 def _satisfies(request: RunRequest) -> "dict[str, Any]":

@@ -8,6 +8,8 @@ A warm `run --sandbox` waits for all that is imported here, so most of it is imp
 import os
 import sys
 
+from remote_wheel.mounts.boot import absolute, working_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
@@ -219,7 +221,7 @@ def wrapping(sandbox: Sandbox, reads: "Iterable[str]") -> "list[str]":
             words += ["--ro-bind-try", path, path]
     for path in sandbox.writes:
         words += ["--bind", path, path]
-    folder = os.getcwd()
+    folder = working_folder() or "/"
     return [*words, "--dir", folder, "--chdir", folder, "--setenv", "TMPDIR", "/tmp", "--"]  # noqa: S108
 
 
@@ -260,8 +262,8 @@ def _limit(texts: "Iterable[str]") -> None:
 def _make_temporary() -> str:
     """Make a folder for temporary files, as tempfile would, which is much to import."""
     named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
-    for place in (*filter(None, named), "/tmp", "/var/tmp", "/usr/tmp", os.getcwd()):  # noqa: S108  # tempfile's own
-        path = os.path.join(os.path.abspath(place), f"remote_wheel-sandbox-{os.urandom(8).hex()}")
+    for place in (*filter(None, named), "/tmp", "/var/tmp", "/usr/tmp", working_folder() or "/"):  # noqa: S108  # tempfile's own
+        path = os.path.join(absolute(place), f"remote_wheel-sandbox-{os.urandom(8).hex()}")
         try:
             os.mkdir(path, 0o700)
         except OSError:
@@ -317,7 +319,7 @@ def run_sandboxed(
 def interpreter_places() -> "list[str]":
     """Return what this interpreter reads of itself, and what it finds modules in, but beside its own program."""
     program = getattr(sys.modules.get("__main__"), "__file__", None)
-    beside = os.path.dirname(os.path.abspath(program)) if program else ""
+    beside = os.path.dirname(absolute(program)) if program else ""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [path for path in sys.path if path and (path != beside or path in named)]
     return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, *paths]

@@ -31,6 +31,22 @@ _OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  
 _NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "no_cache", "cache_dir", "child", "children", "compile"))
 
 
+def absolute(path: str) -> str:
+    """Return *path* made absolute; as it is where it is relative and the working folder was deleted."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
+
+
+def working_folder() -> str:
+    """Return the working folder, "" where it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
     """Return the cache folder: *named*, else REMOTE_WHEEL_CACHE_DIR, else the platform's place for caches."""
     folder = os.fspath(named) if named else os.environ.get("REMOTE_WHEEL_CACHE_DIR")
@@ -43,7 +59,7 @@ def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
             folder = os.path.join(home, "Library", "Caches", "remote_wheel")
         else:
             folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "remote_wheel")
-    return os.path.abspath(folder)
+    return absolute(folder)
 
 
 def config_files() -> "list[str]":
@@ -61,10 +77,7 @@ def config_files() -> "list[str]":
         folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     own = os.path.join(folder, "remote_wheel", "config.toml")
     found = [own] if os.path.isfile(own) else []
-    try:
-        above, place = "", os.getcwd()
-    except OSError:  # it was deleted
-        return found
+    above, place = "", working_folder()
     while place != above:
         project = os.path.join(place, "pyproject.toml")
         if os.path.isfile(project):
@@ -83,7 +96,7 @@ def is_on(option: str, options: "Mapping[str, Any]") -> bool:
 
 def search_path() -> "list[str]":
     """Return sys.path as installed distributions are looked for: without the program's own folder in front."""
-    program = os.path.dirname(os.path.abspath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
+    program = os.path.dirname(absolute(sys.argv[0])) if sys.argv and sys.argv[0] else ""
     entries = [entry for entry in map(_as_text, sys.path) if entry is not None]
     is_program = bool(entries) and not sys.flags.safe_path and entries[0] in ("", program)
     return entries[1:] if is_program else entries
@@ -138,10 +151,7 @@ def _folder_that_matters(action: str, subjects: "Sequence[str]", *named: "Sequen
     has_path = has_path or any(name.lower().endswith(_OF_FILES) for pairs in named for name, _ in pairs)
     if not has_path and all("://" in index for index in indexes):
         return ""
-    try:
-        return os.getcwd()
-    except OSError:  # it was deleted: nothing relative can be meant
-        return ""
+    return working_folder()  # nothing relative can be meant where it was deleted
 
 
 def _may_be_path(subject: str) -> bool:
@@ -223,8 +233,8 @@ def file_token(path: str) -> "tuple[int, ...] | None":
 
 def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, ...] | None]]":
     """Return each path, made absolute, with its token: what a record watches."""
-    absolute = (os.path.abspath(path) + os.sep * path.endswith(os.sep) for path in paths)
-    return [(path, file_token(path)) for path in dict.fromkeys(absolute)]
+    named = (absolute(path) + os.sep * path.endswith(os.sep) for path in paths)
+    return [(path, file_token(path)) for path in dict.fromkeys(named)]
 
 
 def _is_private(status: "os.stat_result") -> bool:

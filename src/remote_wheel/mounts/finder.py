@@ -41,7 +41,7 @@ class Root:
     `facts` is the boot record's entry: name, version, source (redacted), sha256, reasons and scripts.
     """
 
-    __slots__ = ("base", "facts", "image", "is_pending", "is_unpacked", "path", "tops", "uses")
+    __slots__ = ("base", "facts", "image", "is_checked", "is_pending", "is_unpacked", "path", "tops", "uses")
 
     def __init__(self, path: str, image: "Image", tops: "tuple[str, ...]", facts: "dict[str, Any]") -> None:
         self.path = path
@@ -49,6 +49,7 @@ class Root:
         self.image = image
         self.is_unpacked = path != image.path
         self.is_pending = self.is_unpacked and "archive" in facts and not os.path.isdir(path)
+        self.is_checked = False  # whether its shared libraries are what was verified
         self.tops = tops
         self.facts = facts
         self.uses = 0
@@ -75,8 +76,9 @@ class ImageLoader(SourceFileLoader):
         image = self.root.image
         blob = image.read_code(at, size, check) if size else image.published(name)
         if blob is None:
-            path = self.get_filename(fullname)
-            return self.source_to_code(self.get_data(path), path)
+            from remote_wheel.mounts.originals import source_of
+
+            return self.source_to_code(source_of(self.root, name), self.get_filename(fullname))
         code: CodeType = marshal.loads(blob)  # noqa: S302  # checked as it was read
         image.release(size)
         _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]  # noqa: SLF001  # the cache may have moved
@@ -98,9 +100,8 @@ class ImageLoader(SourceFileLoader):
 
     def exec_module(self, module: "ModuleType") -> None:
         """Execute the module; what looks up source lines by file name alone is told where they are."""
-        lines = sys.modules.get("linecache")
-        if lines is not None and not self.root.is_unpacked:
-            lines.lazycache(self.path, module.__dict__)
+        if "linecache" in sys.modules and not self.root.is_unpacked:
+            _tell_lines(self.path, module.__dict__)
         try:
             collector.begin()
             super().exec_module(module)
@@ -124,6 +125,42 @@ class ImageLoader(SourceFileLoader):
         from remote_wheel.mounts.views import ImageReader
 
         return ImageReader(self.root, self.path)
+
+
+class LibraryLoader(ExtensionFileLoader):
+    """Load an extension module of a tree, if it is what was verified: its token says so, or its digest."""
+
+    def __init__(self, fullname: str, path: str, root: Root, name: str) -> None:
+        super().__init__(fullname, path)
+        self.root = root
+        self._file = name
+
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType":
+        """Load the library; raise StoreError where it has changed and can't be replaced.
+
+        With the first of a root all of its shared libraries are looked at: which this one needs only the system knows.
+        """
+        root = self.root
+        tokens = root.facts.get("tokens", _NOTHING)
+        wanted = (self._file,) if root.is_checked else tokens
+        if self._file not in tokens or any(_token_of(root.base + name) != tokens[name] for name in wanted):
+            from remote_wheel.mounts.originals import check_libraries
+
+            check_libraries(root)
+        root.is_checked = True
+        sys.audit("remote_wheel.import", spec.name, self.path, root.facts["sha256"])
+        return super().create_module(spec)
+
+
+_NOTHING: "dict[str, tuple[int, ...]]" = {}
+
+
+def _token_of(path: str) -> "tuple[int, ...] | None":
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
 def note_missing_file(error: OSError, roots: "Iterable[Root]") -> None:
@@ -196,12 +233,43 @@ class WatchedLoader:
         self._tell(module)
 
 
+def namespace_of(module: "object") -> "dict[str, Any]":
+    """Return the names of a module without running code: one that loads itself when it is touched stays as it is.
+
+    What is no module, but somebody put it into sys.modules, has none.
+    """
+    try:
+        found: Any = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def loaded_modules() -> "dict[str, ModuleType]":
+    """Return a copy of sys.modules, which other threads may change meanwhile."""
+    while True:
+        try:
+            return sys.modules.copy()
+        except RuntimeError:  # it has changed its size during that
+            continue
+
+
+def _tell_lines(path: str, names: "dict[str, Any]") -> None:
+    """Tell linecache where a module's source lines are. Another thread may be importing it just now: wait for that."""
+    import linecache
+
+    tell = getattr(linecache, "lazycache", None)
+    if tell is not None:
+        tell(path, names)
+
+
 def _tell_linecache(linecache: "ModuleType") -> None:
     """Tell it of the modules that were mounted before it was there."""
-    for other in list(sys.modules.values()):
-        loader = getattr(other, "__loader__", None)
+    for other in loaded_modules().values():
+        names = namespace_of(other)
+        loader = names.get("__loader__")
         if isinstance(loader, ImageLoader) and not loader.root.is_unpacked:
-            linecache.lazycache(loader.path, other.__dict__)
+            linecache.lazycache(loader.path, names)
 
 
 def _tell_pkg_resources(pkg_resources: "ModuleType") -> None:
@@ -227,7 +295,7 @@ def make_spec(fullname: str, root: Root, entry: "ModuleEntry") -> "ModuleSpec":
     elif kind == kinds.BYTECODE:
         loader = BytecodeLoader(root, path)
     else:
-        loader = ExtensionFileLoader(fullname, path)
+        loader = LibraryLoader(fullname, path, root, name)
     spec = ModuleSpec(fullname, loader, origin=path, is_package=is_package)
     spec._set_fileattr = True  # type: ignore[attr-defined]  # noqa: SLF001  # as spec_from_file_location does
     if is_package:
@@ -289,21 +357,27 @@ class MountFinder:
                 return self._find_namespace(fullname, path, self.namespaces[top])
             return self._find_watched(fullname) if fullname in _WATCHED else None
         key = fullname.replace(".", "/")
-        entry = root.image.modules.get(key)
+        entry = root.image.find(key)
         if entry is None:
             return self._find_namespace(fullname, path, [root])
         if path is None:
             if fullname not in root.facts.get("shadows", ()) and not self._is_first(fullname):
                 return None
-            spec = make_spec(fullname, root, entry)
-            if top in self.namespaces and spec.submodule_search_locations is not None:
-                # Another wheel adds modules to this package, as plug-ins do; installed, they share its folder.
-                spec.submodule_search_locations += [other.base + top for other in self.namespaces[top]]
-            return spec
+            return self.with_portions(make_spec(fullname, root, entry))
         parent = root.base + key.rpartition("/")[0].replace("/", _SEP)
         if type(path) is not list or len(path) != 1 or path[0] != parent:
             return None
         return make_spec(fullname, root, entry)
+
+    def with_portions(self, spec: "ModuleSpec") -> "ModuleSpec":
+        """Return the spec of a top-level module with what other wheels add to its package, as plug-ins do.
+
+        Installed, they share its folder.
+        """
+        if spec.submodule_search_locations is not None:
+            others = self.namespaces.get(spec.name, ())
+            spec.submodule_search_locations += [other.base + spec.name for other in others]
+        return spec
 
     def _find_isolated(self, fullname: str, package: str) -> "ModuleSpec | None":
         find: Any = getattr(sys.modules.get(package), "find_spec", None)
@@ -316,8 +390,11 @@ class MountFinder:
         for entry in sys.path:
             if entry in self._roots:
                 return True
-            if entry == "":
-                entry = os.getcwd()  # as PathFinder reads it
+            if entry == "":  # as PathFinder reads it
+                try:
+                    entry = os.getcwd()
+                except OSError:  # it was deleted: nothing is in it
+                    continue
             if entry not in importers:
                 return False  # PathFinder fills the cache and asks
             importer: Any = importers[entry]
@@ -353,9 +430,12 @@ class MountFinder:
 class RootFinder:
     """What our path hook returns for one folder of a root; PathFinder and pkgutil ask it."""
 
-    def __init__(self, root: Root, folder: str) -> None:
+    def __init__(
+        self, root: Root, folder: str, with_portions: "Callable[[ModuleSpec], ModuleSpec]" = lambda spec: spec
+    ) -> None:
         self.root = root
         self._prefix = f"{folder}/" if folder else ""
+        self._with_portions = with_portions
 
     def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> "ModuleSpec | None":
         """Return the spec of the module of that last name in this folder, or of a namespace portion (PEP 420)."""
@@ -365,9 +445,10 @@ class RootFinder:
         if not self._prefix and tail in self.root.facts.get("hidden", ()):  # another project's
             return None
         key = self._prefix + tail
-        entry = self.root.image.modules.get(key)
+        entry = self.root.image.find(key)
         if entry is not None:
-            return make_spec(fullname, self.root, entry)
+            spec = make_spec(fullname, self.root, entry)
+            return spec if self._prefix else self._with_portions(spec)
         if key in self.root.image.folders:
             spec = ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [self.root.base + key.replace("/", _SEP)]
@@ -377,7 +458,7 @@ class RootFinder:
     def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
         """Yield (name, whether a package) of the modules in this folder; pkgutil's protocol."""
         start = len(self._prefix)
-        for key, entry in self.root.image.modules.items():
+        for key, entry in sorted(self.root.image.modules.items()):  # as FileFinder's come
             if key.startswith(self._prefix) and "/" not in key[start:]:
                 yield prefix + key[start:], entry[0] in (kinds.PACKAGE, kinds.EXTENSION_PACKAGE)
 
@@ -388,8 +469,11 @@ class RootFinder:
         return f"RootFinder({self.root.base + self._prefix!r})"
 
 
-def make_hook(root_at: "Callable[[str], Root | None]") -> "Any":
-    """Return the path hook that serves the roots that *root_at* knows, and every folder in them."""
+def make_hook(root_at: "Callable[[str], Root | None]", with_portions: "Callable[[ModuleSpec], ModuleSpec]") -> "Any":
+    """Return the path hook that serves the roots that *root_at* knows, and every folder in them.
+
+    *with_portions* adds to the spec of a top-level module what other roots have of its package.
+    """
 
     def remote_wheel_hook(path: str) -> RootFinder:
         above, folder = path, ""
@@ -399,7 +483,7 @@ def make_hook(root_at: "Callable[[str], Root | None]") -> "Any":
                 folder = folder.replace(_SEP, "/")
                 if folder and folder not in root.image.folders and f"{folder}/__init__" not in root.image.modules:
                     break
-                return RootFinder(root, folder)
+                return RootFinder(root, folder, with_portions)
             above, _, name = above.rpartition(_SEP)
             folder = f"{name}{_SEP}{folder}" if folder else name
         raise ImportError("not in a mount", path=path)

@@ -263,7 +263,7 @@ class Isolation:
         top, path = name.partition(".")[0], name.replace(".", "/")
         owners = self._tops[top]
         for root in owners:
-            entry = root.image.modules.get(path)
+            entry = root.image.find(path)
             if entry is None:
                 continue
             if entry[0] in (kinds.EXTENSION, kinds.EXTENSION_PACKAGE):

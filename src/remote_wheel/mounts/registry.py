@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from remote_wheel.mounts.isolation import Isolation
 
 from remote_wheel.mounts import children, collector, leases
-from remote_wheel.mounts.finder import METADATA_READERS, MountFinder, Root, make_hook, make_tree, note_missing_file
+from remote_wheel.mounts.finder import (
+    METADATA_READERS,
+    MountFinder,
+    Root,
+    loaded_modules,
+    make_hook,
+    make_tree,
+    namespace_of,
+    note_missing_file,
+)
 from remote_wheel.mounts.image import LEAN, DamagedImage, Image
 
 lock = _thread.RLock()  # re-entrant: what runs under it may run the program's code, as modules go
@@ -28,7 +37,7 @@ def _root_at(path: str) -> "Root | None":
 
 
 finder = MountFinder(mounted_at)
-hook = make_hook(_root_at)
+hook = make_hook(_root_at, finder.with_portions)
 
 
 if hasattr(os, "register_at_fork"):  # a fork while another thread mounts must not leave the child waiting for ever
@@ -44,12 +53,11 @@ def mounted() -> "tuple[Root, ...]":
 def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | None" = None) -> "list[Root]":
     """Mount the *entries* of a boot record, all or none, and return their roots; those mounted already are shared.
 
-    Loaded modules of another version are put into *aside*, for restore(); without it they are an error. Raises OSError
-    or DamagedImage where an image is not there or not whole, AlreadyImported where another version of one of its
-    modules is loaded.
+    Loaded modules of another version are put into *aside*, for restore(); without it they are an error. Audit hooks
+    (``remote_wheel.mount``) are asked before anything is changed; whatever is raised, all is as before then. Raises
+    DamagedImage where an image is not there or not whole, AlreadyImported where another version of one of its modules
+    is loaded.
     """
-    if aside is not None:
-        from remote_wheel.mounts import undo
     with lock:
         roots = _opened(entries)
         new = [root for root in roots if root.path not in mounted_at]
@@ -58,18 +66,30 @@ def add(entries: "Iterable[dict[str, Any]]", aside: "dict[str, ModuleType] | Non
         for root in new:
             if aside is None:
                 _check_not_imported(root)
-            else:
-                aside.update(undo.put_aside(root))
-        install()
-        at = _first_place()
-        if aside is not None:
-            undo.raise_those_below(roots, new, at, aside)
-        _enter(new, at)
+            sys.audit("remote_wheel.mount", root.facts["name"], root.facts["version"], root.path, root.facts["sha256"])
         for root in roots:
             root.uses += 1
-        if new:
-            children.export(mounted())
+        try:
+            _mount(roots, new, aside)
+        except BaseException:
+            from remote_wheel.mounts import undo
+
+            undo.abandon(roots, aside)
+            raise
         return roots
+
+
+def _mount(roots: "list[Root]", new: "list[Root]", aside: "dict[str, ModuleType] | None") -> None:
+    """Have imports find *roots*, of which some are *new*."""
+    install()
+    at = _first_place()
+    if aside is not None:
+        from remote_wheel.mounts import undo
+
+        undo.make_place(roots, new, at, aside)
+    _enter(new, at)
+    if new:
+        children.export(mounted())
 
 
 def uninstall() -> None:
@@ -85,8 +105,6 @@ def _enter(new: "list[Root]", at: int) -> None:
     """Have imports find *new* roots, in this order from place *at* of sys.path on."""
     mounted_at.update((root.path, root) for root in new)
     sys.path[at:at] = [root.path for root in new]
-    for root in new:
-        sys.audit("remote_wheel.mount", root.facts["name"], root.facts["version"], root.path, root.facts["sha256"])
     for root in reversed(new):  # the first of a record wins where two have the same name
         for top in root.tops:
             if _takes_over(root, top):
@@ -98,10 +116,12 @@ def _enter(new: "list[Root]", at: int) -> None:
 
 
 def isolate(roots: "Sequence[Root]") -> "Isolation":
-    """Return an entered environment of opened *roots*, which only its own code sees."""
+    """Return an entered environment of opened *roots*, which only its own code sees. Audited as a mount is."""
     from remote_wheel.mounts import callers, isolation
 
     with lock:
+        for root in roots:
+            sys.audit("remote_wheel.mount", root.facts["name"], root.facts["version"], root.path, root.facts["sha256"])
         made = isolation.Isolation(roots)
         isolated.append(made)
         install()
@@ -137,7 +157,7 @@ def make_trees() -> None:
 
 
 def opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
-    """Return the roots of *entries*, not mounted. Raises as add does, but for AlreadyImported."""
+    """Return the roots of *entries*, not mounted. Raises DamagedImage as add does."""
     with lock:
         return _opened(entries)
 
@@ -167,12 +187,19 @@ def _opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
             store = os.path.dirname(os.path.dirname(os.path.dirname(entry["image"])))
             used.setdefault(store, []).append(entry["sha256"])
     for store, digests in used.items():
-        leases.hold(store, digests)
+        try:
+            leases.hold(store, digests)
+        except OSError as error:  # it is being removed
+            raise DamagedImage(store) from error
     return [_root_of_entry(entry) or _open(entry) for entry in entries]
 
 
 def _open(entry: "dict[str, Any]") -> Root:
-    return Root(entry["root"], Image(entry["image"], entry.pop("data", None)), entry["tops"], entry)
+    try:
+        image = Image(entry["image"], entry.pop("data", None))
+    except OSError as error:  # it is gone, or can't be read
+        raise DamagedImage(entry["image"]) from error
+    return Root(entry["root"], image, entry["tops"], entry)
 
 
 def _make_trees(roots: "list[Root]") -> None:
@@ -259,16 +286,13 @@ def _check_not_imported(root: Root) -> None:
 def loaded_below(root: Root) -> "list[str]":
     """Return the loaded modules that *root* has too, below namespace packages, which take portions from everywhere."""
     namespaces = tuple(f"{name}." for name in root.facts["namespaces"] if name in sys.modules)
-    names = [name for name in sys.modules if name.startswith(namespaces)] if namespaces else []
+    names = [name for name in loaded_modules() if name.startswith(namespaces)] if namespaces else []
     return [name for name in names if name.replace(".", "/") in root.image.modules]
 
 
 def fact(module: "ModuleType", name: str) -> "Any":
     """Return an attribute without running code: a module may compute its own, or load itself when it is touched."""
-    try:
-        return object.__getattribute__(module, "__dict__").get(name)
-    except AttributeError:  # no module at all, but somebody put it into sys.modules
-        return None
+    return namespace_of(module).get(name)
 
 
 def serves(module: "ModuleType", root: Root) -> bool:
@@ -277,12 +301,18 @@ def serves(module: "ModuleType", root: Root) -> bool:
     A namespace package serves always. Of two mounts, the same version with another hash does not.
     """
     place = fact(module, "__file__")
-    if place is None or is_from(module, root) or os.path.realpath(place) == os.path.realpath(root.facts["source"]):
+    if place is None or is_from(module, root) or _is_same_file(place, root.facts["source"]):
         return True
     other = root_of(module)
     if other is not None:
         return bool(other.facts["sha256"] == root.facts["sha256"])
     return bool(root.facts["version"]) and version_of(module)[0] == root.facts["version"]
+
+
+def _is_same_file(place: str, source: str) -> bool:
+    """Whether a module's file is the one that was mounted, by a path."""
+    is_path = os.path.isabs(source) and os.path.isabs(place)
+    return is_path and os.path.realpath(place) == os.path.realpath(source)
 
 
 def version_of(module: "ModuleType") -> "tuple[str, str]":

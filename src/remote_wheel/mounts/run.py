@@ -8,6 +8,8 @@ import _frozen_importlib_external
 import os
 import sys
 
+from remote_wheel.mounts.boot import absolute, working_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,7 +190,7 @@ def _take_sandbox(request: RunRequest, what: str, value: str) -> None:
         request.sandbox["by"] = value
         return
     known = request.sandbox.get(f"{what}s", ())
-    request.sandbox[f"{what}s"] = (*known, value if what == "limit" else os.path.abspath(value))
+    request.sandbox[f"{what}s"] = (*known, value if what == "limit" else absolute(value))
 
 
 def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
@@ -244,7 +246,7 @@ def _run_module(request: RunRequest) -> int:
     import runpy
 
     is_folder = request.kind == "folder"
-    _set_program_folder(request.target if is_folder else os.getcwd())
+    _set_program_folder(request.target if is_folder else working_folder())
     sys.argv[:] = [request.target, *request.argv]
     _new_main()
     # What python calls for -m, and for a folder or an archive.
@@ -270,7 +272,7 @@ def _run_code(request: RunRequest) -> int:
             main.__dict__["__file__"] = request.source_file or request.target
             main.__dict__["__loader__"] = _SourceAtHand(source)
         else:
-            filename = os.path.abspath(request.target)  # as python does since 3.9; argv keeps what was typed
+            filename = absolute(request.target)  # as python does since 3.9; argv keeps what was typed
             _set_program_folder(os.path.dirname(os.path.realpath(filename)))
             main.__dict__["__file__"] = filename
             main.__dict__["__loader__"] = _frozen_importlib_external.SourceFileLoader("__main__", filename)
@@ -341,7 +343,7 @@ def _set_program_folder(folder: str) -> None:
 def _has_program_folder() -> bool:
     """Whether sys.path[0] is what python put there for our own command: its bin folder, or the working one for -m."""
     ours = os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
-    return bool(sys.path) and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd(), ours)
+    return bool(sys.path) and not sys.flags.safe_path and sys.path[0] in ("", working_folder(), ours)
 
 
 def _show(error: BaseException) -> int:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 from remote_wheel.mounts import children
-from remote_wheel.mounts.finder import Root
+from remote_wheel.mounts.finder import Root, loaded_modules, namespace_of
 from remote_wheel.mounts.registry import (
     fact,
     finder,
@@ -81,7 +81,38 @@ def restore(aside: "dict[str, ModuleType]") -> None:
 def extensions_of(root: Root) -> "list[str]":
     """Return the loaded extension modules of *root*: these stay in the process, whatever leaves sys.modules."""
     suffixes = tuple(_imp.extension_suffixes())
-    return [name for name in modules_of(root) if str(fact(sys.modules[name], "__file__")).endswith(suffixes)]
+    return [
+        name for name in modules_of(root) if str(namespace_of(sys.modules.get(name)).get("__file__")).endswith(suffixes)
+    ]
+
+
+def abandon(roots: "list[Root]", aside: "dict[str, ModuleType] | None") -> None:
+    """Take back a mount that failed half way, each of *roots* with one use; what was put *aside* comes back."""
+    for root in roots:
+        root.uses -= 1
+        if root.uses == 0:
+            mounted_at.pop(root.path, None)
+            _unload(root)
+    if any(each.modules is aside for each in _asides):
+        restore(aside or {})
+    uninstall()
+    try:
+        children.export(mounted())
+    except OSError:  # as it failed before; what was raised then is raised
+        pass
+
+
+def make_place(roots: "list[Root]", new: "list[Root]", at: int, aside: "dict[str, ModuleType]") -> None:
+    """Put into *aside* what *new* roots displace, and have imports find those of *roots* that were mounted before.
+
+    They come below the *new* ones, whose place is *at*.
+    """
+    _asides.append(_Aside(aside, roots))
+    for root in new:
+        aside.update(put_aside(root))
+    for root in reversed(roots):
+        if root not in new:
+            _raise(root, at, _asides[-1])
 
 
 def _module_of_finder(each: "Any") -> str:
@@ -94,22 +125,14 @@ def put_aside(root: Root) -> "dict[str, ModuleType]":
     found: dict[str, ModuleType] = {}
     for top in root.tops:
         if top in sys.modules and (not serves(sys.modules[top], root) or _is_made(sys.modules[top], root)):
-            found.update((n, m) for n, m in list(sys.modules.items()) if n == top or n.startswith(f"{top}."))
+            found.update((n, m) for n, m in loaded_modules().items() if n == top or n.startswith(f"{top}."))
     for name in loaded_below(root):
         if not serves(sys.modules[name], root):
             found[name] = sys.modules[name]
     for name, module in found.items():
-        del sys.modules[name]
+        sys.modules.pop(name, None)  # another thread may have taken it out
         _forget_child(name, module)
     return found
-
-
-def raise_those_below(roots: "list[Root]", new: "list[Root]", at: int, modules: "dict[str, ModuleType]") -> None:
-    """Have imports find those of *roots* that were mounted before, below the *new* ones, whose place is *at*."""
-    _asides.append(_Aside(modules, roots))
-    for root in reversed(roots):
-        if root not in new:
-            _raise(root, at, _asides[-1])
 
 
 def _raise(root: Root, at: int, aside: _Aside) -> None:
@@ -143,7 +166,9 @@ def _lower(root: Root, others: "dict[str, Root]") -> None:
     sys.path.remove(root.path)
     sys.path.insert(sys.path.index(next(iter(others.values())).path) + 1, root.path)
     for name in [name for name in modules_of(root) if name.partition(".")[0] in others]:
-        module = sys.modules.pop(name)
+        module = sys.modules.pop(name, None)
+        if module is None:  # another thread was faster
+            continue
         _forget_child(name, module)
         displacing = (each for each in reversed(_asides) if root not in each.roots and _have(each.roots, name))
         holder = next((each.modules for each in displacing), None)
@@ -160,14 +185,15 @@ def _have(roots: "list[Root]", name: str) -> bool:
 def _forget_child(name: str, module: "ModuleType") -> None:
     """Take a module that leaves sys.modules off its parent, if that stays."""
     parent, _, child = name.rpartition(".")
-    if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
-        delattr(sys.modules[parent], child)
+    names = namespace_of(sys.modules.get(parent))
+    if names.get(child) is module:
+        names.pop(child, None)
 
 
 def _bring_back(name: str, module: "ModuleType") -> None:
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
-    if parent in sys.modules and child not in vars(sys.modules[parent]):
+    if parent in sys.modules and child not in namespace_of(sys.modules[parent]):
         setattr(sys.modules[parent], child, module)
 
 
@@ -180,7 +206,7 @@ def _is_orphan(module: "ModuleType") -> bool:
 
 def modules_of(root: Root) -> "list[str]":
     """Return the names in sys.modules that were loaded from *root*, namespace packages of it alone included."""
-    return [name for name, module in list(sys.modules.items()) if is_from(module, root)]
+    return [name for name, module in loaded_modules().items() if is_from(module, root)]
 
 
 def _is_made(module: "ModuleType", root: Root) -> bool:
@@ -192,11 +218,13 @@ def _is_made(module: "ModuleType", root: Root) -> bool:
 def _unload(root: Root) -> "list[str]":
     names = modules_of(root)
     tops = [top for top in root.tops if finder.tops.get(top) is root]
-    for name, module in list(sys.modules.items()):  # what its modules have made and put there
+    for name, module in loaded_modules().items():  # what its modules have made and put there
         if name.partition(".")[0] in tops and name not in names and fact(module, "__file__") is None:
             names.append(name)
     for name in names:
-        _forget_child(name, sys.modules.pop(name))
+        gone = sys.modules.pop(name, None)  # another thread may have taken it out
+        if gone is not None:
+            _forget_child(name, gone)
     if root.path in sys.path:
         sys.path.remove(root.path)
     forget_importers(root)
@@ -208,16 +236,16 @@ def _unload(root: Root) -> "list[str]":
                     finder.tops[top] = other
                     break
     for top in root.facts["namespaces"]:
-        finder.namespaces[top].remove(root)
-        if not finder.namespaces[top]:
-            del finder.namespaces[top]
+        left = [other for other in finder.namespaces.pop(top, ()) if other is not root]
+        if left:
+            finder.namespaces[top] = left
     forget_lines(root)
     return names
 
 
 def forget_lines(root: Root) -> None:
     """Forget the source lines of *root*'s modules."""
-    linecache = sys.modules.get("linecache")
-    if linecache is not None:
-        for filename in [name for name in linecache.cache if name.startswith(root.base)]:
-            del linecache.cache[filename]
+    lines = namespace_of(sys.modules.get("linecache")).get("cache")
+    if isinstance(lines, dict):
+        for filename in [name for name in lines.copy() if name.startswith(root.base)]:
+            lines.pop(filename, None)
