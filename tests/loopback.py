@@ -50,6 +50,7 @@ class LoopbackIndex:
     redirects: dict[str, str] = field(default_factory=dict)  # path → Location
     cut: dict[str, int] = field(default_factory=dict)  # path → bytes after which the connection is closed
     hang_s: float = 0.0
+    drip_s: float = 0.0  # between pieces of 64 KiB of a file
     requests: list[tuple[str, int]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # the paths as they came, with their queries
     status_of: dict[str, tuple[str, str]] = field(default_factory=dict)  # project → status and reason (PEP 792)
@@ -227,7 +228,13 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if cut is None else body[:cut])
+        body = body if cut is None else body[:cut]
+        if self.index.drip_s and len(body) > 1 << 16:
+            for at in range(0, len(body), 1 << 16):
+                self.wfile.write(body[at : at + (1 << 16)])
+                threading.Event().wait(self.index.drip_s)
+        else:
+            self.wfile.write(body)
         if cut is not None:
             self.close_connection = True
 

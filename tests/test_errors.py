@@ -50,3 +50,21 @@ def test_facts_are_checked() -> None:
         errors.NotFound(url="x")  # type: ignore[call-arg]  # that is the point
     with pytest.raises(TypeError, match="unknown facts"):
         errors.NotFound(url="x", reason="y", colour="z")  # type: ignore[call-arg]  # that is the point
+
+
+def test_nothing_from_elsewhere_reaches_a_terminal_raw() -> None:
+    """An error that nobody catches is shown by the interpreter, not by a printer of ours."""
+    bad = "a\x1b]0;title\x07\u202eb\u200bc\udc80\nerror: no"
+    for error in (
+        errors.InvalidIndexPage(url=f"https://index.example/{bad}", reason=bad),
+        errors.UnsafeArchive(subject=bad, member=bad, rule="it is no zip"),
+        errors.NoMatchingVersion(requirement=bad, available=(bad,), excluded=(bad,)),
+        errors.DigestMismatch(subject=bad, stated_by=bad, expected=bad, actual=bad),
+        errors.ContentChanged(url=bad, recorded="a", recorded_at="b", actual="c"),
+    ):
+        for text in (str(error), *error.__notes__):
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+            assert "\n" not in text
+            text.encode()
+        assert rebuild_error(type(error).__name__, error.facts()).facts() == error.facts()

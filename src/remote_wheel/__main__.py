@@ -9,8 +9,15 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Carry out the command line; return the exit code."""
-    arguments = sys.argv[1:]
+    """Carry out the command line; return the exit code. Ctrl-C before there is a printer is told, too."""
+    try:
+        return _main(sys.argv[1:])
+    except KeyboardInterrupt:  # a program's own ends in run_program
+        _say_interrupted()
+        return 130
+
+
+def _main(arguments: "list[str]") -> int:
     if arguments[:1] == ["run"]:
         from remote_wheel import api
         from remote_wheel.api import program
@@ -32,6 +39,15 @@ def main() -> int:
     from remote_wheel.cli.commands import main as command_line
 
     return command_line(arguments)
+
+
+def _say_interrupted() -> None:
+    import os
+
+    try:
+        os.write(2, b"interrupted\n")
+    except OSError:  # nobody listens
+        return
 
 
 def _fork(package_parent: str) -> "Any":

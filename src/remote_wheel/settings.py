@@ -258,8 +258,13 @@ def find_default_index(environ: Mapping[str, str]) -> str:
     for path in reversed(tuple(pip_config_files(environ))):
         if url := _read_pip_index_url(path):
             return url
-    from pip._internal.models.index import PyPI  # no public name exists; held by tests/test_settings.py
-
+    try:
+        from pip._internal.models.index import PyPI  # no public name exists; held by tests/test_settings.py
+    except ImportError as error:
+        way = "Name one: index_url= (--index-url), REMOTE_WHEEL_INDEX_URL, or index-url in pip.conf."
+        raise UsageError(
+            message="no index is named, and there is no pip here whose default could be used", way_out=way
+        ) from error
     return str(PyPI.simple_url)
 
 
@@ -268,7 +273,10 @@ def pip_config_files(environ: Mapping[str, str]) -> Iterator[Path]:
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:  # pip's own way to switch all of them off
         return
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one
+        home = Path(os.devnull)  # in which nothing is
     if sys.platform == "win32":
         yield Path(environ.get("PROGRAMDATA", "C:/ProgramData"), "pip", "pip.ini")
         yield Path(environ.get("APPDATA", home), "pip", "pip.ini")

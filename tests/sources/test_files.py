@@ -208,7 +208,7 @@ def test_a_library_that_fsspec_needs_is_named(mounting: Mounting, scheme: str, l
 def test_without_fsspec_the_extra_is_named(mounting: Mounting, tmp_path: Path) -> None:
     (tmp_path / "fsspec.py").write_text("raise ModuleNotFoundError(\"No module named 'fsspec'\", name='fsspec')\n")
     said = mounting.error("gs://bucket/x.py", PYTHONPATH=str(tmp_path))
-    assert "gs:// needs fsspec: pip install 'remote-wheel[fsspec]'" in said
+    assert "gs:// needs fsspec: pip install 'fsspec'" in said
 
 
 def test_extras_are_not_imported_without_need(index: LoopbackIndex, python: Python) -> None:

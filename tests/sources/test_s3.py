@@ -225,4 +225,4 @@ def test_zip_and_tree(bucket: Bucket, python: Python) -> None:
 def test_without_boto3_the_extra_is_named(mounting: Mounting, tmp_path: Path) -> None:
     (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError(\"No module named 'boto3'\", name='boto3')\n")
     said = mounting.error("s3://bucket/x.whl", PYTHONPATH=str(tmp_path))
-    assert "s3:// needs boto3: pip install 'remote-wheel[s3]'" in said
+    assert "s3:// needs boto3: pip install 'boto3'" in said

@@ -357,7 +357,7 @@ def test_without_paramiko_the_extra_is_named(mounting: Mounting, tmp_path: Path)
         "raise ModuleNotFoundError(\"No module named 'paramiko'\", name='paramiko')\n"
     )
     said = mounting.error("sftp://host/x.py", PYTHONPATH=str(tmp_path))
-    assert "sftp:// needs paramiko: pip install 'remote-wheel[ssh]'" in said
+    assert "sftp:// needs paramiko: pip install 'paramiko'" in said
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _make_progress: "Callable[[], Progress] | None" = None
 _is_ours = False  # this process
+_PATIENCE_S = 0.5
 _watcher: "Callable[[Mapping[str, Any]], None] | None" = None
 # What the pipeline imports that is not the standard library's; a wheel may have modules of these names.
 _RELIED_ON = (
@@ -98,6 +99,8 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         "preferred": tuple((name, version) for name, version in request["preferred"]),
     }
     try:
+        if _is_ours:
+            _end_when_interrupted(progress)
         begun = early.begin(request)
         from remote_wheel.api import pipeline
         from remote_wheel.api.request import Request
@@ -111,6 +114,27 @@ def carry_out(request: "Mapping[str, Any]", progress: "Progress") -> "dict[str, 
         progress.close()
         if begun:
             begun.close()
+
+
+def _end_when_interrupted(progress: "Progress") -> None:
+    """Have Ctrl-C end this process of ours at once: nobody waits for transfers, and the terminal is as it was."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def end(*_: object) -> None:
+        # What was interrupted may hold the locks that this needs.
+        closing = threading.Thread(target=progress.close, daemon=True)
+        closing.start()
+        closing.join(_PATIENCE_S)
+        abandon()
+        if _make_progress:  # a command; who has started a helper says so itself
+            os.write(2, b"interrupted\n")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, end)
 
 
 def _carry_out_here(request: "Mapping[str, Any]") -> "dict[str, Any]":

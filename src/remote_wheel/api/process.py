@@ -10,7 +10,7 @@ from remote_wheel.mounts import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import IO, Any, Final
 
     Watcher = Callable[[Mapping[str, Any]], None]
@@ -28,6 +28,7 @@ os.write(1, ({_GREETING.decode()!r} + own + chr(10)).encode())
 if own != sys.argv[2]: os._exit(0)
 import signal
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+if hasattr(signal, 'pthread_sigmask'): signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 sys.path += [each for each in sys.argv[1].split(os.pathsep) if each not in sys.path]
 from remote_wheel.cli.helper import serve
 serve()"""
@@ -58,6 +59,21 @@ def package_parent() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> "Iterator[None]":
+    """Have a process that is started begin without Ctrl-C, where the system can do that."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
 class _Helper:
     """An interpreter that was started to serve one request."""
 
@@ -72,9 +88,10 @@ class _Helper:
         environ = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
         environ |= {"PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}
         self._watcher = watcher
-        self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe if watcher else None, env=environ
-        )
+        with _interrupts_held():  # it takes them when it can answer them, not by a trace of its start
+            self._process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe if watcher else None, env=environ
+            )
         self._written = bytearray()
         self._is_greeted = threading.Event()
         self._reader = threading.Thread(target=self._read, name="remote_wheel helper", daemon=True)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def make_parser(only: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands or, as most of the work is options nobody asks for, of *only* one."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="remote-wheel",
         description="Import packages straight from wheels: resolved, verified, mounted. Nothing is installed.",
         allow_abbrev=False,
@@ -138,6 +138,22 @@ def _add_cache(commands: Any) -> None:
     prune.add_argument("--max-size", metavar="SIZE", help="the least recently used, until it is no larger: 2GB, 500MB")
     clean = add("clean", "remove all of it, or all of some projects, but what a running process uses")
     clean.add_argument("projects", nargs="*", metavar="NAME", help="the projects; by default all")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Prints to where all that we print goes; parsers of commands are of its class, too."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print what was asked for."""
+        output.usage(self.format_help(), is_help=True)
+
+    def print_usage(self, file: Any = None) -> None:
+        """Print what stands before an error."""
+        output.usage(self.format_usage(), is_help=False)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            output.usage(message, is_help=False)
 
 
 class _Version(argparse.Action):

@@ -7,24 +7,40 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 from remote_wheel.api.cold import Silent
 from remote_wheel.api.process import TELLS
 from remote_wheel.errors import RemoteWheelError, UsageError
 from remote_wheel.errors.visible import visible
 
+# What we print that an encoding may lack, and what stands for it there.
+_PLAIN: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "…": "...", "“": '"', "”": '"', "–": "-"})
+
 
 def artefact(text: str) -> None:
     """Print what the command is for. Raises UsageError where stdout does not take it."""
     with _writing():
-        print(visible(text), file=sys.stdout)  # noqa: T201  # the one place that prints
+        _print(visible(text), sys.stdout)
 
 
 def flush() -> None:
     """Have stdout take all that was printed. Raises UsageError where it does not."""
     with _writing():
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is closed
+            sys.stdout.flush()
+
+
+def _print(text: str, stream: TextIO | None, end: str = "\n") -> None:
+    """Print a line to *stream*, which may be closed (None); what its encoding lacks is spelled out."""
+    if stream is None:  # print() would take the other one
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, end=end)  # the one place that prints
 
 
 @contextlib.contextmanager
@@ -100,8 +116,10 @@ def table_artefact(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def is_drawn(stream: TextIO | None) -> bool:
-    """Whether *stream* is a terminal that shows more than text."""
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Whether *stream* is a terminal that shows more than text, and can show what is drawn."""
+    if stream is None or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty() and (stream.encoding or "").lower().startswith("utf")
 
 
 def write_file(path: str, text: str) -> None:
@@ -128,8 +146,18 @@ def write_file(path: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print something about the run."""
-    print(visible(text), file=sys.stderr)  # noqa: T201  # the one place that prints
+    """Print something about the run; nothing where stderr is closed, or nobody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        _print(visible(text), sys.stderr)
+
+
+def usage(text: str, *, is_help: bool) -> None:
+    """Print what an argument parser says: its help is what was asked for, all else is about the run."""
+    if is_help:
+        with _writing():
+            _print(text, sys.stdout, end="")
+    else:
+        note(text.rstrip("\n"))
 
 
 def report(error: BaseException, *, is_verbose: bool) -> int:

@@ -7,6 +7,7 @@ version that the command line shows under ``-v``.
 
 TYPE_CHECKING = False  # the name type checkers know; `typing` itself costs 7 ms and this module must be free
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, dataclass_transform
 else:
 
@@ -30,6 +31,8 @@ class RemoteWheelError(Exception):
         own = tuple(name for name in cls.__annotations__ if not name.startswith("_"))
         cls._facts = tuple(dict.fromkeys((*cls._facts, *own)))
         cls.__module__ = "remote_wheel.errors"  # where users import it from
+        if "__str__" in vars(cls):
+            cls.__str__ = _as_visible(cls.__str__)  # type: ignore[method-assign]
         _classes[cls.__name__] = cls
 
     if not TYPE_CHECKING:
@@ -42,7 +45,7 @@ class RemoteWheelError(Exception):
             super().__init__()
             self.__dict__.update(facts)
             if self.hint:
-                self.add_note(f"try: {self.hint}")  # so that a traceback shows the way out, too
+                self.add_note(f"try: {_visible(self.hint)}")  # so that a traceback shows the way out, too
 
     def __str__(self) -> str:
         """One line: the thing and the reason."""
@@ -65,6 +68,22 @@ class RemoteWheelError(Exception):
     def __reduce__(self) -> "tuple[Any, ...]":
         """Pickle by class name and facts."""
         return rebuild_error, (type(self).__name__, self.facts())
+
+
+def _visible(text: str) -> str:
+    """Return *text*, of which a part may come from elsewhere, as one line that does nothing to a terminal."""
+    from remote_wheel.errors.visible import visible_line  # regular expressions are much to import
+
+    return visible_line(text)
+
+
+def _as_visible(say: "Callable[[RemoteWheelError], str]") -> "Callable[[RemoteWheelError], str]":
+    """Return *say* with what it says made visible: an uncaught error reaches the terminal by no printer of ours."""
+
+    def __str__(self: "RemoteWheelError") -> str:  # noqa: N807  # it becomes that
+        return _visible(say(self))
+
+    return __str__
 
 
 def rebuild_error(name: str, facts: "dict[str, Any]") -> RemoteWheelError:

@@ -28,7 +28,7 @@ class FilesystemTransport:
 
     def __init__(self, limits: Limits, scheme: str) -> None:
         self._limits = limits
-        self._fsspec = import_extra(scheme, "fsspec", "fsspec")
+        self._fsspec = import_extra(scheme, "fsspec")
         self._lock = threading.Lock()  # many filesystems are no more thread-safe than their one connection
 
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:

@@ -155,10 +155,13 @@ def ranged_headers(asked: tuple[int, int] | None, size: int, etag: str, content_
     return headers
 
 
-def import_extra(scheme: str, module: str, extra: str) -> ModuleType:
-    """Import an optional library; raise MissingExtra, which says how to get it, where it is not there."""
+def import_extra(scheme: str, module: str) -> ModuleType:
+    """Import an optional library; raise MissingExtra, which says how to get it, where it is not there.
+
+    It is named itself: the name that this library has on PyPI, with or without an extra, is another project's.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        install = f"remote-wheel[{extra}]" if extra else module
-        raise MissingExtra(scheme=scheme, library=module.partition(".")[0], install=install) from error
+        library = module.partition(".")[0]
+        raise MissingExtra(scheme=scheme, library=library, install=library) from error

@@ -48,7 +48,7 @@ class S3Transport:
     def __init__(self, limits: Limits) -> None:
         hide_secrets()
         self._limits = limits
-        boto3 = import_extra("s3", "boto3", "s3")
+        boto3 = import_extra("s3", "boto3")
         from botocore import UNSIGNED
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError

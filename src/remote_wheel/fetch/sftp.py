@@ -58,7 +58,7 @@ class SftpTransport:
 
     def __init__(self, limits: Limits, access: SshAccess) -> None:
         self._limits, self._access = limits, access
-        import_extra("sftp", "paramiko", "ssh")
+        import_extra("sftp", "paramiko")
         logging.getLogger("paramiko").addHandler(logging.NullHandler())  # errors are ours to tell
         self._connections: dict[tuple[str, str], _Connection] = {}
         self._lock = threading.Lock()
@@ -257,7 +257,7 @@ def _read_login(netloc: str, url: str) -> _Login:
     if not _PLAIN_NAME.fullmatch(alias) or (user and not _PLAIN_NAME.fullmatch(unquote(user))):
         raise InvalidSource(source=redact(url), reason="its host or user has characters that no such name has")
     config = paramiko.SSHConfig()
-    for path in (Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")):
+    for path in map(Path, (os.path.expanduser("~/.ssh/config"), "/etc/ssh/ssh_config")):
         try:
             with path.open(encoding="utf-8") as file:
                 config.parse(file)
@@ -283,7 +283,7 @@ def _password_for(login: _Login, *, is_jump: bool = False) -> str | None:
 def _known_hosts_files(login: _Login) -> list[Path]:
     named = login.options.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
     shared = login.options.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
-    return [Path(name).expanduser() for name in re.split(r"\s+", f"{named} {shared}".strip()) if name != "none"]
+    return [Path(os.path.expanduser(name)) for name in re.split(r"\s+", f"{named} {shared}".strip()) if name != "none"]
 
 
 def _ask(prompt: str) -> str | None:

@@ -31,6 +31,12 @@ _OF_FILES: "Final" = ("find_links", "constraints", "overrides", "client_cert")  
 _NOT_IN_KEY: "Final" = frozenset(("offline", "refresh", "no_cache", "cache_dir", "child", "children", "compile"))
 
 
+def home_folder() -> str:
+    """Return the user's home folder, "" for one that has neither HOME nor a name in the system's files."""
+    home = os.path.expanduser("~")
+    return home if os.path.isabs(home) else ""
+
+
 def absolute(path: str) -> str:
     """Return *path* made absolute; as it is where it is relative and the working folder was deleted."""
     try:
@@ -51,7 +57,11 @@ def cache_folder(named: "str | os.PathLike[str] | None" = None) -> str:
     """Return the cache folder: *named*, else REMOTE_WHEEL_CACHE_DIR, else the platform's place for caches."""
     folder = os.fspath(named) if named else os.environ.get("REMOTE_WHEEL_CACHE_DIR")
     if not folder:
-        home = os.path.expanduser("~")
+        home = home_folder()
+        if not home and not (sys.platform == "linux" and os.environ.get("XDG_CACHE_HOME")):
+            from remote_wheel.errors import StoreError
+
+            raise StoreError(path="~/.cache/remote_wheel", reason="this user has no home folder")
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
             folder = os.path.join(local, "remote_wheel", "Cache")
@@ -72,11 +82,11 @@ def config_files() -> "list[str]":
     if named is not None:
         return [named] if named else []
     if sys.platform == "win32":
-        folder = os.environ.get("APPDATA") or os.path.join(os.path.expanduser("~"), "AppData", "Roaming")
+        folder = os.environ.get("APPDATA") or os.path.join(home_folder(), "AppData", "Roaming")
     else:
-        folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+        folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home_folder(), ".config")
     own = os.path.join(folder, "remote_wheel", "config.toml")
-    found = [own] if os.path.isfile(own) else []
+    found = [own] if os.path.isabs(own) and os.path.isfile(own) else []
     above, place = "", working_folder()
     while place != above:
         project = os.path.join(place, "pyproject.toml")
