@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from remote_wheel.errors import UsageError
+from remote_wheel.toml import load_toml
 
 VERSION: Final = "0.1.0"  # of this library
 _KIB, _MIB = 1024, 1024 * 1024
@@ -148,10 +149,8 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
                 data = file.read()
             if is_project and _TABLE.encode() not in data:
                 continue
-            import tomllib  # some milliseconds, for nothing where no file speaks of this library
-
-            table = tomllib.loads(data.decode())
-        except (OSError, ValueError) as error:  # TOMLDecodeError, and text that is no UTF-8
+            table = load_toml(data.decode())
+        except (OSError, ValueError) as error:  # no TOML, and text that is no UTF-8
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(message=f"{path} can't be read: {reason}") from error
         if is_project:

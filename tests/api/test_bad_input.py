@@ -1,7 +1,9 @@
 """Each error of the main job names the thing, the reason and the way out; from the command line without traceback."""
 
+import os
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -355,3 +357,31 @@ def test_command_line_errors_have_no_traceback(index: LoopbackIndex, remote_whee
     detailed = remote_wheel("run", "-v", "--with", "app", "-c", "pass", expect=2).stderr.splitlines()
     assert f"missing-thing was not found on {index.url}" in detailed
     assert remote_wheel("tree", "no-such-thing", expect=2).stderr.startswith("error: project 'no-such-thing'")
+
+
+def test_a_page_of_the_web_does_not_run_a_local_file(index: LoopbackIndex, python: Python, tmp_path: Path) -> None:
+    """A <base> that leads to a folder on this machine: a direct link to one is refused, and so is this."""
+    filename, data = make_wheel("thing", "9", {"thing.py": "print('it ran')\n"})
+    (tmp_path / filename).write_bytes(data)
+    index.add("thing", "1")
+    index.pages_of["thing"] = f'<base href="{tmp_path.as_uri()}/"><a href="{filename}">{filename}</a>'
+    said = python("import remote_wheel; remote_wheel.require('thing')", expect=1)
+    assert "may not lead to file:" in said.stderr
+    assert "it ran" not in said.stdout
+
+
+def test_no_pipe_in_the_cache_holds_anybody_up(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    """Whoever put it there: it is no file of ours, and nobody waits for who writes into it."""
+    index.add("thing", "1", {"thing.py": "V = 1\n"})
+    index.add("native", "1", {"native/__init__.py": "V = 2\n", "native/x.so": b""}, tag="py3-none-linux_x86_64")
+    code = "import remote_wheel; a, b = remote_wheel.require('thing', 'native'); print(a.V, b.V)"
+    python(code)
+    for path in sorted((cache / "v1").rglob("*")):
+        if path.is_file() and path.suffix != ".lock" and "trees" not in path.parts and path.name != "leases":
+            data = path.read_bytes()
+            path.unlink()
+            os.mkfifo(path, 0o600)
+            assert python(code).stdout == "1 2\n", path
+            if not path.is_file():
+                path.unlink()
+                path.write_bytes(data)

@@ -4,14 +4,19 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 from remote_wheel.errors import InvalidIndexPage
+from remote_wheel.index.html import HtmlPage
 from remote_wheel.index.page import Page, parse_page
 
 URL = "https://index.example/simple/thing/"
 THING = canonicalize_name("thing")
 JSON = "application/vnd.pypi.simple.v1+json"
+
+AB, CD = "ab" * 32, "cd" * 32
 
 
 def page(body: "str | dict[str, Any]", content_type: str = JSON, url: str = URL) -> Page:
@@ -29,16 +34,16 @@ def test_json_and_html_say_the_same() -> None:
             {
                 "filename": "thing-1-py3-none-any.whl",
                 "url": "../../files/thing-1-py3-none-any.whl",
-                "hashes": {"sha256": "ab"},
+                "hashes": {"sha256": AB},
                 "requires-python": ">=3.8",
                 "yanked": "why",
-                "core-metadata": {"sha256": "cd"},
+                "core-metadata": {"sha256": CD},
             }
         )
     )
     from_html = page(
-        '<a href="../../files/thing-1-py3-none-any.whl#sha256=ab" data-requires-python="&gt;=3.8"'
-        ' data-yanked="why" data-core-metadata="sha256=cd">thing</a>',
+        f'<a href="../../files/thing-1-py3-none-any.whl#sha256={AB}" data-requires-python="&gt;=3.8"'
+        f' data-yanked="why" data-core-metadata="sha256={CD}">thing</a>',
         "text/html; charset=UTF-8",
     )
     assert from_json == from_html
@@ -62,7 +67,7 @@ def test_a_bare_yank_is_a_yank() -> None:
 
 def test_both_spellings_of_metadata() -> None:
     base: dict[str, Any] = {"filename": "x", "url": "x", "hashes": {}}
-    assert page(json_page({**base, "dist-info-metadata": {"sha256": "a"}})).files[0].metadata_digests == {"sha256": "a"}
+    assert page(json_page({**base, "dist-info-metadata": {"sha256": AB}})).files[0].metadata_digests == {"sha256": AB}
     both = {**base, "core-metadata": False, "dist-info-metadata": True}
     assert not page(json_page(both)).files[0].has_metadata
     assert page(json_page({**base, "core-metadata": True})).files[0].has_metadata
@@ -122,9 +127,12 @@ def test_what_stands_in_a_comment_counts_for_nothing() -> None:
 
 def test_links_that_are_no_files_are_in_nobodys_way() -> None:
     links = '<a href="#top">top</a><a name="here">x</a><a href="thing-1.zip#frag">x</a><a href="//[">y</a>'
-    read = page(f'{links}<a href="thing-1-py3-none-any.whl#sha256=ab">a longer text</a>', "text/html")
+    read = page(
+        f'{links}<a href="thing-1-py3-none-any.whl#sha256={AB}">a longer text</a>',
+        "text/html",
+    )
     assert [file.filename for file in read.files] == ["top", "thing-1.zip", "thing-1-py3-none-any.whl"]
-    assert read.files[-1].digests == {"sha256": "ab"}
+    assert read.files[-1].digests == {"sha256": AB}
     assert [name for name, _ in read.unreadable] == ["y"]
 
 
@@ -146,3 +154,99 @@ def test_where_attestations_are_is_kept() -> None:
     from_html = page(f'<a href="thing-1-py3-none-any.whl" data-provenance="{url}">x</a>', "text/html")
     from_json = page(json_page({"filename": "x.whl", "url": "x.whl", "hashes": {}, "provenance": url}))
     assert [from_html.files[0].provenance, from_json.files[0].provenance] == [url, url]
+
+
+@pytest.mark.parametrize(
+    "base", ["file:///tmp/", "s3://bucket/", "sftp://host/", "ftp://host/", "memory://x/", "FILE:///"]
+)
+@pytest.mark.parametrize("link", ["thing-1-py3-none-any.whl", "/thing-1-py3-none-any.whl"])
+def test_a_page_of_the_web_leads_to_the_web_alone(base: str, link: str) -> None:
+    """Whatever its <base> says: a link to a local file would have this machine run it."""
+    good = '<a href="https://index.example/thing-2-py3-none-any.whl">x</a>'
+    read = page(f'<base href="{base}"><a href="{link}">thing-1-py3-none-any.whl</a>{good}', "text/html")
+    assert [file.url for file in read.files] == ["https://index.example/thing-2-py3-none-any.whl"]
+    assert len(read.unreadable) == 1
+    read = page(f'<base href="{base}"><a href="{base}{link}">thing-1-py3-none-any.whl</a>{good}', "text/html")
+    assert len(read.files) == 1
+    entry = {"filename": "thing-1-py3-none-any.whl", "url": f"{base}{link}", "hashes": {}}
+    with pytest.raises(InvalidIndexPage, match="may not lead to"):
+        page(json_page(entry))
+
+
+def test_attestations_are_of_the_web_too() -> None:
+    entry = {"filename": "thing-1-py3-none-any.whl", "url": "thing-1-py3-none-any.whl", "hashes": {}}
+    assert page(json_page({**entry, "provenance": "file:///etc/passwd"})).files[0].provenance == ""
+    assert page(json_page({**entry, "provenance": "p"})).files[0].provenance.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        "../../../../tmp/x",
+        "ab",
+        "",
+        5,
+        None,
+        ["a"],
+        {"a": 1},
+        "g" * 64,
+        "ab" * 33,
+        "\udcff" * 64,
+        "é" * 64,
+        " " + "ab" * 32,
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("where", ["hashes", "core-metadata", "dist-info-metadata"])
+def test_what_is_no_digest_is_a_file_left_out(digest: Any, where: str) -> None:
+    """The store names its files by digests: what an index states must be no path, and no error of another kind."""
+    entry = {"filename": "thing-1-py3-none-any.whl", "url": "thing-1-py3-none-any.whl", "hashes": {}}
+    right = {**entry, "filename": "thing-2-py3-none-any.whl", "url": "thing-2-py3-none-any.whl"}
+    read = page(json_page({**entry, where: {"sha256": digest}}, right))
+    assert [file.filename for file in read.files] == ["thing-2-py3-none-any.whl"]
+    ((name, why),) = read.unreadable
+    assert name == "thing-1-py3-none-any.whl"
+    assert "which is no such digest" in why
+    why.encode()
+
+
+@pytest.mark.parametrize("field", ["url", "filename", "requires-python", "upload-time", "yanked"])
+def test_text_that_can_be_written_nowhere_is_a_file_left_out(field: str) -> None:
+    entry = {"filename": "thing-1-py3-none-any.whl", "url": "thing-1-py3-none-any.whl", "hashes": {}}
+    right = {**entry, "filename": "thing-2-py3-none-any.whl", "url": "thing-2-py3-none-any.whl"}
+    read = page(json_page({**entry, field: f"{entry.get(field, '')}\udcff"}, right))
+    assert [file.filename for file in read.files] == ["thing-2-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("<A HREF=x-1.zip>y</A>", ["x-1.zip"]),
+        ("<a href='x-1.zip'>", ["x-1.zip"]),
+        ("<a\nhref\t=\n'x-1.zip'\n>y", ["x-1.zip"]),
+        ("<a href=x-1.zip<b>c</a>", ["c"]),
+        ("<a href='x-1.zip' href='y-1.zip'>z</a>", ["x-1.zip"]),
+        ("<!-- <a href=x-1.zip>y</a> --><a href=z-1.zip></a>", ["z-1.zip"]),
+        ("<!-- <a href=x-1.zip>y</a>", []),
+        ("<script>'<a href=x-1.zip>'</script><a href=z-1.zip></a>", ["z-1.zip"]),
+        ("<SCRIPT>'<a href=x-1.zip>'</ScRiPt ><a href=z-1.zip></a>", ["z-1.zip"]),
+        ("<title><a href=x-1.zip></title><a href=z-1.zip></a>", ["z-1.zip"]),
+        ("< a href=x-1.zip>y</a><a href=z-1.zip>", ["z-1.zip"]),
+        ("<a href=x-1.zip", []),
+        ("<a href='x-1.zip>y</a>", []),
+        ("<a/href=x-1.zip>y</a>", ["x-1.zip"]),
+        ("<![CDATA[ <a href=x-1.zip> ]]><a href=z-1.zip>", ["z-1.zip"]),
+        ("<a href=x-1.zip?a&amp;b>y</a>", ["x-1.zip"]),
+        ("a < b <a href=z-1.zip>", ["z-1.zip"]),
+        ("<abbr href=x-1.zip></abbr><a href=z-1.zip>", ["z-1.zip"]),
+    ],
+)
+def test_html_as_browsers_read_it(text: str, names: list[str]) -> None:
+    assert [entry["filename"] for entry in HtmlPage(text).entries] == names
+
+
+@given(
+    st.lists(st.sampled_from(["<a ", "href=", "'", '"', ">", "</a>", "<!--", "-->", "x-1.zip", " ", "<", "/", "&amp;"]))
+)
+def test_no_html_is_too_odd(pieces: list[str]) -> None:
+    HtmlPage("".join(pieces))

@@ -1,7 +1,9 @@
 """The wheel format's rules; the command-line side of them is in tests/api/test_bad_input.py."""
 
+import base64
 import hashlib
 import re
+from typing import Any
 
 import pytest
 
@@ -136,3 +138,48 @@ def test_stronger_hashes_count() -> None:
     rest = [record_row(name, data) for name, data in GOOD.items() if name != "thing.py"]
     record = "\n".join([f"thing.py,sha512={digest},0", *rest])
     verify("thing-1-py3-none-any.whl", make_zip({**GOOD, "thing-1.dist-info/RECORD": record}))
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("Tag: cp39-cp39-win32\n", "says that it is of cp39-cp39-win32"),
+        ("Tag: py3-none-any\nTag: py2-none-any\n", "says that it is of py2-none-any, py3-none-any"),
+        ("Tag:\n", "has an empty tag"),
+        ("Tag: nonsense\n", "has a tag that can't be read, 'nonsense'"),
+        (
+            f"Tag: {'.'.join(f'cp{n}' for n in range(200))}-{'.'.join(f'cp{n}' for n in range(200))}-any\n",
+            "can't be read",
+        ),
+        ("", ""),
+        ("Tag: py3-none-any\n", ""),
+    ],
+)
+def test_tags_that_differ_from_the_file_name_are_told(tags: str, said: str) -> None:
+    """As of ray, playwright and py-spy: tools that repair or re-tag wheels leave them; installers go by the name."""
+    wheel = f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\n{tags}"
+    verified = verify(*make_wheel("thing", "1", {"thing.py": ""}, wheel=wheel))
+    assert len(verified.oddities) == bool(said)
+    assert said in "".join(verified.oddities)
+    assert {str(tag) for tag in verified.tags} == {"py3-none-any"}
+
+
+def test_hashes_in_hexadecimal_are_the_same_hashes() -> None:
+    """As uv_build wrote them before 0.8.13."""
+
+    def hexadecimal(row: str, *, upper: bool) -> str:
+        path, digest, size = row.split(",")
+        raw = base64.urlsafe_b64decode(f"{digest.removeprefix('sha256=')}=")
+        return f"{path},sha256={raw.hex().upper() if upper else raw.hex()},{size}"
+
+    wheel, metadata = "Wheel-Version: 1.0\nTag: py3-none-any\n", "Metadata-Version: 2.1\nName: thing\nVersion: 1\n"
+    files = {"thing.py": "x = 1\n", "thing-1.dist-info/METADATA": metadata, "thing-1.dist-info/WHEEL": wheel}
+    for upper in (False, True):
+        rows = [hexadecimal(record_row(name, text), upper=upper) for name, text in files.items()]
+        record = "\n".join((*rows, "thing-1.dist-info/RECORD,,", ""))
+        made: dict[str, Any] = {"metadata": metadata, "wheel": wheel, "record": record}
+        verified = verify(*make_wheel("thing", "1", {"thing.py": "x = 1\n"}, **made))
+        assert "hexadecimal" in "".join(verified.oddities)
+        assert verified.sha256_of("thing.py") == hashlib.sha256(b"x = 1\n").digest()
+        with pytest.raises(RecordMismatch, match=r"thing\.py"):
+            verify(*make_wheel("thing", "1", {"thing.py": "x = 2\n"}, **made))

@@ -11,7 +11,7 @@ from remote_wheel.index.listing import Listing, Omissions, Releases, Row
 from remote_wheel.index.page import IndexFile
 from remote_wheel.spec.version import sort_key
 
-FORMAT: Final = 4  # to be raised with any change of what is packed, or of how pages are read
+FORMAT: Final = 5  # to be raised with any change of what is packed, or of how pages are read
 _PLACE: Final = 4  # bytes of a place in the pieces
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidIndexPage
-from remote_wheel.spec.digest import known_digests, parse_fragment_digests
+from remote_wheel.spec.digest import parse_fragment_digests, stated_digests
 from remote_wheel.spec.listing import LISTING, parse_listing
 from remote_wheel.spec.source import join_url, redact_text
 
@@ -76,10 +76,10 @@ def parse_page(body: bytes, content_type: str, *, url: str, project: NormalizedN
     unreadable: list[tuple[str, str]] = []
     for entry in entries:
         try:
-            files.append(_file_of(entry, base))
+            files.append(_file_of(entry, base, url))
         except _BROKEN as error:
             name = entry.get("filename") if isinstance(entry, Mapping) else None
-            unreadable.append((redact_text(str(name or entry))[:200], redact_text(_said(error))))
+            unreadable.append((redact_text(str(name or entry))[:200], redact_text(_said(error))[:400]))
     if unreadable and not files:
         raise InvalidIndexPage(url=url, reason="; ".join(f"{name}: {why}" for name, why in unreadable[:3]))
     return Page(
@@ -150,27 +150,38 @@ def _project_of(filename: str) -> str:
     return "" if stem == filename else canonicalize_name(stem.rpartition("-")[0])
 
 
-def _file_of(entry: Any, base: str) -> IndexFile:
+def _file_of(entry: Any, base: str, page: str) -> IndexFile:
+    """Return an entry of the page at *page* as a file; *base* is what its URLs are relative to, as the page says."""
     # PEP 714: the right spelling wins, the one PEP 658 gave by accident is read where it is alone.
     metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
     yanked = entry.get("yanked", False)
     url = join_url(base, entry["url"]).partition("#")[0]
-    if not _may_lead(base, url):
-        raise ValueError(f"a page of {urlsplit(base).scheme}: may not lead to {urlsplit(url).scheme}:")
+    if not _may_lead(page, url):
+        raise ValueError(f"a page of {urlsplit(page).scheme}: may not lead to {urlsplit(url).scheme}:")
     filename = entry.get("filename") or unquote(urlsplit(url).path.rpartition("/")[2])
     size = entry.get("size")
+    for text in (url, filename, entry.get("requires-python"), entry.get("upload-time"), yanked):
+        if isinstance(text, str):
+            text.encode()  # a lone surrogate could be written nowhere; its UnicodeEncodeError is a ValueError
     return IndexFile(
         filename=_checked(filename, str),
         url=url,
-        digests=known_digests(_checked(entry.get("hashes") or {}, dict)),
+        digests=stated_digests(_checked(entry.get("hashes") or {}, dict)),
         requires_python=_checked(entry.get("requires-python") or "", str),
         yanked=None if yanked is False or yanked is None else yanked if isinstance(yanked, str) else "",
         has_metadata=bool(metadata),
-        metadata_digests=known_digests(metadata) if isinstance(metadata, dict) else {},
+        metadata_digests=stated_digests(metadata) if isinstance(metadata, dict) else {},
         size_bytes=size if isinstance(size, int) and size >= 0 else None,
         upload_time=_checked(entry.get("upload-time") or "", str),
-        provenance=join_url(base, provenance) if isinstance(provenance := entry.get("provenance"), str) else "",
+        provenance=_provenance_of(entry, base, page),
     )
+
+
+def _provenance_of(entry: Any, base: str, page: str) -> str:
+    """Return the URL of a file's attestations, empty where there are none, or not at a place that a page may name."""
+    stated = entry.get("provenance")
+    url = join_url(base, stated) if isinstance(stated, str) else ""
+    return url if _may_lead(page, url) else ""
 
 
 def _may_lead(page: str, file: str) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
-from remote_wheel.mounts.image import checksum, is_later_or_earlier
+from remote_wheel.mounts.image import READ, checksum, is_later_or_earlier
 
 STORE_VERSION: "Final" = "v1"  # the folder name of docs/reference/store.md; a new layout gets a new name
 _MAGIC: "Final" = b"RWB4"  # part of each key, too: a record of another form is never met
@@ -187,7 +187,7 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     *now_s* (seconds since the epoch) leaves a record that is older than its freshness out; offline nothing is stale.
     """
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(os.open(path, READ), "rb") as file:
             status = os.fstat(file.fileno())
             # Nobody else can have put there what is only ours where the folder is, too.
             if not (_is_private(status) and _is_private(os.stat(os.path.dirname(path)))):

@@ -126,7 +126,9 @@ def _packed(kind: str, said: str) -> bytes:
 
         return binascii.a2b_base64(said)
     name, _, path = said.partition(os.pathsep)
-    with open(path, "rb") as file:
+    from remote_wheel.mounts.image import READ
+
+    with os.fdopen(os.open(path, READ), "rb") as file:
         packed = file.read()
     if "".join(_imp.source_hash(key, packed).hex() for key in (1, 2)) != name:
         raise OSError(f"{path} is not what it was")

@@ -20,7 +20,8 @@ from remote_wheel.spec.metadata import CoreMetadata
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
 _MOST_AHEAD: Final = 64  # as many older ones are asked for at once
-_EXTRA_ALONE: Final = re.compile(r'(?:(?!.* or ).* and )?extra == "([\w.-]+)"')  # false for every other extra
+_OF_EXTRA: Final = re.compile(r'extra == "([\w.-]+)"')
+_MANY: Final = 256  # markers between two looks at the clock
 _LETTER: Final = re.compile("[a-z]", re.IGNORECASE)
 _UNUSABLE: Final = "<unusable>"  # no extra is called that: names of extras have no angle brackets
 
@@ -102,6 +103,7 @@ class Provider(BaseProvider[Node, Release]):
         self._needs: dict[str, tuple[tuple[Node, ReleaseSet], ...]] = {}  # by the text of a dependency
         self._markers: dict[tuple[str, str], bool] = {}
         self._applicable: dict[tuple[int, str | None], tuple[CoreMetadata, tuple[Dependency, ...]]] = {}
+        self._by_extra: dict[int, tuple[CoreMetadata, dict[str | None, list[int]]]] = {}
         self._expected: set[tuple[Node, int]] = set()
         self._misses: dict[NormalizedName, int] = {}
         self._alive: dict[Node, int] = {}  # what the roots leave of a node; a release that is not in it is in no answer
@@ -309,7 +311,15 @@ class Provider(BaseProvider[Node, Release]):
         return known[1]
 
     def _find_applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Dependency]:
-        for dependency in metadata.requires:
+        """Yield the dependencies that count, in order; of those that are of one extra alone, only this one's are read."""
+        found = self._by_extra.get(id(metadata))
+        if found is None:
+            found = self._by_extra[id(metadata)] = metadata, _sorted_by_extra(metadata.requires)
+        places = [*found[1].get(None, ()), *(found[1].get(extra, ()) if extra is not None else ())]
+        for count, place in enumerate(sorted(places)):
+            if count % _MANY == _MANY - 1 and self._is_out_of_time():
+                raise OutOfTime
+            dependency = metadata.requires[place]
             holds = self._holds(dependency.marker, "")
             if extra is not None:
                 holds = not holds and self._holds(dependency.marker, extra)
@@ -322,11 +332,7 @@ class Provider(BaseProvider[Node, Release]):
         key = (marker, extra)
         holds = self._markers.get(key)
         if holds is None:
-            if (needed := _EXTRA_ALONE.fullmatch(marker)) and canonicalize_name(needed[1]) != extra:
-                holds = False
-            else:
-                holds = self._evaluate(marker, extra)
-            self._markers[key] = holds
+            holds = self._markers[key] = self._evaluate(marker, extra)
         return holds
 
     def _evaluate(self, marker: str, extra: str) -> bool:
@@ -385,6 +391,21 @@ class Provider(BaseProvider[Node, Release]):
             release = self._preferred(node, releases.mask)
             if release and release.metadata is None:
                 self._catalog.expect(release)
+
+
+def _sorted_by_extra(requires: Sequence[Dependency]) -> dict[str | None, list[int]]:
+    """Return the places of dependencies by the one extra that they are for; under None, of all others."""
+    found: dict[str | None, list[int]] = {}
+    for place, dependency in enumerate(requires):
+        found.setdefault(_extra_of(dependency.marker), []).append(place)
+    return found
+
+
+def _extra_of(marker: str) -> str | None:
+    """Return the extra without which a marker is false, as its last clause says; None where it may hold otherwise."""
+    before, _, last = marker.rpartition(" and ")
+    needed = _OF_EXTRA.fullmatch(last)
+    return canonicalize_name(needed[1]) if needed and " or " not in before else None
 
 
 def _is_pin(clauses: Iterable[str]) -> bool:

@@ -3,7 +3,6 @@
 What the standard has no field for stands in ``[packages.tool.remote-wheel]``, which other tools ignore.
 """
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +31,7 @@ from remote_wheel.resolution.plan import Pin, Plan
 from remote_wheel.spec.digest import is_strong, known_digests
 from remote_wheel.spec.repository import is_commit, parse_repository
 from remote_wheel.spec.source import redact
+from remote_wheel.toml import load_toml
 
 if TYPE_CHECKING:
     from packaging.markers import Environment
@@ -63,7 +63,7 @@ def parse_pylock(
     UsageError where the lock has no such extra or group.
     """
     try:
-        lock = Pylock.from_dict(tomllib.loads(text))
+        lock = Pylock.from_dict(load_toml(text))
         _check_known("extra", extras, lock.extras or (), shown)
         _check_known("dependency group", groups or (), lock.dependency_groups or (), shown)
         environment = cast("Environment", target.environment)
@@ -75,7 +75,6 @@ def parse_pylock(
         )
         chosen = list(selected)
     except (
-        tomllib.TOMLDecodeError,
         PylockValidationError,
         PylockUnsupportedVersionError,
         PylockSelectError,

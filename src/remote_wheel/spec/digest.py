@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from remote_wheel.errors import DigestMismatch, UsageError
 from remote_wheel.spec.pieces import pieces
@@ -11,6 +11,7 @@ from remote_wheel.spec.pieces import pieces
 # RECORD asks for "sha256 or better" (PEP 427); the shake_* have no fixed length and so no one spelling.
 STRONG: Final = ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
 _WEAK: Final = ("md5", "sha1", "sha224")
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 def parse_fragment_digests(fragment: str) -> dict[str, str]:
@@ -29,8 +30,7 @@ def malformed_digest(fragment: str) -> str | None:
         algorithm, _, value = part.partition("=")
         name = re.match(r"[a-z0-9_]*", algorithm.lower())[0]  # type: ignore[index]  # it matches the empty string
         if name in (*STRONG, *_WEAK):
-            is_hex = set(value.lower()) <= set("0123456789abcdef")
-            if name != algorithm.lower() or not is_hex or len(value) != 2 * hashlib.new(name).digest_size:
+            if name != algorithm.lower() or not _is_digest(name, value):
                 return part
     return None
 
@@ -46,7 +46,7 @@ def parse_sha256(text: str) -> str:
     Raises UsageError for anything else.
     """
     digits = text.strip().lower().removeprefix("sha256").lstrip(":=")
-    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+    if not _is_digest("sha256", digits):
         raise UsageError(message=f"sha256={text!r} is not a SHA-256 digest", way_out="Give its 64 hex digits.")
     return digits
 
@@ -54,6 +54,26 @@ def parse_sha256(text: str) -> str:
 def known_digests(digests: Mapping[str, str]) -> dict[str, str]:
     """Return the digests whose algorithm this interpreter can compute."""
     return {name: value.lower() for name, value in digests.items() if name in (*STRONG, *_WEAK)}
+
+
+def stated_digests(stated: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the digests of an index, which may say anything: those that can be computed, each of its length in hex.
+
+    Raises ValueError for one that can't be right: the names of files in the store are made of them.
+    """
+    found = {}
+    for name, value in stated.items():
+        if name not in (*STRONG, *_WEAK):
+            continue
+        if not isinstance(value, str) or not _is_digest(name, value):
+            raise ValueError(f"its {name} is {str(value)[:20]!r}, which is no such digest")
+        found[name] = value.lower()
+    return found
+
+
+def _is_digest(name: str, value: str) -> bool:
+    digits = value.lower()
+    return len(digits) == 2 * hashlib.new(name, usedforsecurity=False).digest_size and set(digits) <= _HEX
 
 
 def check_digests(data: bytes | memoryview, digests: Mapping[str, str], *, subject: str, stated_by: str) -> None:

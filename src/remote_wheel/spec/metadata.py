@@ -11,7 +11,10 @@ from remote_wheel.errors import InvalidMetadata
 from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.version import check_versions, parse_version
 
-METADATA_FORMAT: Final = 3  # to be raised with any change of what dump_metadata writes, or of what is read
+_FIELDS: Final = frozenset(
+    (b"metadata-version", b"name", b"version", b"requires-dist", b"requires-python", b"provides-extra")
+)
+METADATA_FORMAT: Final = 4  # to be raised with any change of what dump_metadata writes, or of what is read
 
 
 class CoreMetadata(NamedTuple):
@@ -31,7 +34,7 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
     """Parse a METADATA file; raise InvalidMetadata, naming *subject*, where a needed field can't be read."""
     from packaging.metadata import parse_email  # the email package is much to import, and kept metadata needs none
 
-    raw, _unparsed = parse_email(data)
+    raw, _unparsed = parse_email(_wanted_headers(data))
     if "name" not in raw or "version" not in raw:
         raise InvalidMetadata(subject=subject, reason="it states no Name or no Version")
     try:
@@ -44,6 +47,27 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
         )
     except ValueError as error:  # InvalidVersion, InvalidRequirement, and numbers too long for Python
         raise InvalidMetadata(subject=subject, reason=str(error).splitlines()[0]) from error
+
+
+def _wanted_headers(data: bytes) -> bytes:
+    """Return the lines of a METADATA file that have a field which is read, with those that go on with it (RFC 5322).
+
+    A file may have as many different fields as it has lines, and packaging looks through all for each of them.
+    """
+    wanted: list[bytes] = []
+    is_wanted = False
+    for line in data.splitlines(keepends=True):
+        if line[:1] in (b" ", b"\t"):
+            if is_wanted:
+                wanted.append(line)
+            continue
+        name, colon, _ = line.partition(b":")
+        if not colon or not name.strip():  # the description, or no header any more, as email.parser has it
+            break
+        is_wanted = name.lower() in _FIELDS
+        if is_wanted:
+            wanted.append(line)
+    return b"".join(wanted)
 
 
 def _python_of(text: str) -> str:

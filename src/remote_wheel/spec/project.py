@@ -1,6 +1,5 @@
 """The static metadata of a source tree: pyproject.toml (PEP 621, Poetry), an sdist's PKG-INFO (PEP 643), setup.cfg."""
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +12,7 @@ from remote_wheel.spec.backends import SourceTree, backend_of, find_generated, f
 from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.legacy import read_legacy, read_legacy_files
 from remote_wheel.spec.poetry import requirements_of_poetry
+from remote_wheel.toml import load_toml
 
 # What mounting needs to know; a build may compute the rest as it likes.
 _NEEDED: Final = ("dependencies", "optional-dependencies", "requires-python", "scripts", "gui-scripts", "entry-points")
@@ -70,8 +70,8 @@ def _read_pyproject(tree: SourceTree) -> dict[str, Any]:
     if "pyproject.toml" not in tree.paths:
         return {}
     try:
-        return tomllib.loads(tree.read("pyproject.toml").decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return load_toml(tree.read("pyproject.toml").decode("utf-8"))
+    except ValueError as error:  # no UTF-8, and no TOML
         raise InvalidMetadata(subject=tree.subject, reason=f"pyproject.toml can't be read: {error}") from error
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from remote_wheel.errors import UsageError
 from remote_wheel.spec.digest import STRONG
 
-_COMMENT: Final = r"(^|\s+)#.*$"
 _VARIABLE: Final = r"\$\{([A-Z0-9_]+)\}"
 _HASH: Final = r"\s--hash[= ]\s*(\w+):([0-9a-fA-F]+)"
 # As pip spells them → the option of ours, and whether it has a value.
@@ -96,12 +95,20 @@ def _lines(text: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             whole += line[:-1] + " "
             continue
-        said = re.sub(_COMMENT, "", whole + line).strip()
+        said = _without_comment(whole + line)
         if said:
             yield start, re.sub(_VARIABLE, lambda match: environ.get(match[1], match[0]), said)
         whole, start = "", 0
     if whole.strip():
         yield start, whole.strip()
+
+
+def _without_comment(line: str) -> str:
+    """Return a line up to a "#" that begins it or follows a space, stripped."""
+    at = line.find("#")
+    while at > 0 and not line[at - 1].isspace():
+        at = line.find("#", at + 1)
+    return (line if at < 0 else line[:at]).strip()
 
 
 def _split(line: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Inline script metadata (PEP 723): what a script says that it needs, for us and, where it serves both, for uv."""
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -13,6 +12,7 @@ from packaging.utils import canonicalize_name
 from remote_wheel.errors import UsageError
 from remote_wheel.settings import options_of_table
 from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.toml import load_toml
 
 # Options of uv (docs: Settings reference) that have the meaning of one of ours.
 _FROM_UV: Final = {
@@ -44,8 +44,8 @@ class Script(NamedTuple):
 def parse_script(block: str, path: str) -> Script:
     """Read the TOML of the block of a script at *path* (an absolute one, or a URL). Raises UsageError."""
     try:
-        table = tomllib.loads(block)
-    except tomllib.TOMLDecodeError as error:
+        table = load_toml(block)
+    except ValueError as error:
         raise UsageError(message=f"the script block of {path} is no TOML: {error}") from error
     needs, requires_python, tools = (
         table.get("dependencies", []),

@@ -76,7 +76,7 @@ def parse_source(
 
 def is_source(text: str) -> bool:
     """Whether *text*, where a requirement may stand too, is a URL, a path or a repository; ``name @ url`` is not."""
-    if re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", text):
+    if re.match(r"[\w.-]+\s*(?:\[[^\]]*\]\s*)?@", text.lstrip()):
         return False
     has_place = re.match(r"[^@;\[\]=<>!~\s]*[/\\]", text) or text.startswith((".", "/"))
     return bool(_SCHEME.match(text) or has_place or text.lower().endswith((".whl", ".zip", *_TARS)))
@@ -228,20 +228,44 @@ def without_secrets(url: str) -> str:
     return urlunsplit(shown._replace(query="&".join(kept)))
 
 
+_APART: Final = re.compile(r"([\s\"<>]+)")  # what no URL has in it
+_USER: Final = re.compile(r"[\w.-]+@\Z")  # which is no secret, where redact says so
+_IN_PATH: Final = re.compile(r"[\w.-]+(:\d+)?/[^:@]*@")
+_OF_SCHEME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
+
+
 def redact_text(text: str) -> str:
     """Return *text* with every URL in it redacted."""
     if "://" not in text:
         return text
-    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]+://)[^\s\"<>]*@(?=[^\s\"<>@])", _without_userinfo, text)
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda match: redact(match[0]), text)
+    return "".join(_redact_word(word) if "://" in word else word for word in _APART.split(text))
 
 
-def _without_userinfo(match: re.Match[str]) -> str:
-    """Return what may be a URL up to its last "@" without user and password, which may hold all kinds of characters.
+def _redact_word(word: str) -> str:
+    """Return a word that has "://" in it, redacted; up to its last "@" all may be a password.
 
-    The user of SSH stays, as in redact; so does an "@" that stands in a path behind a plain host.
+    Each letter is looked at a few times: what an index says may be long. The user of SSH stays, as in redact; so does
+    an "@" that stands in a path behind a plain host.
     """
-    whole, scheme = match[0], match[1]
-    if re.fullmatch(r"[\w.-]+@", whole[len(scheme) :]) or re.match(r"[\w.-]+(:\d+)?/[^:@]*@", whole[len(scheme) :]):
-        return whole
-    return scheme
+    done: list[str] = []
+    last, begin = word.rstrip("@").rfind("@"), 0  # the last one that something follows; up to where it is done
+    while (at := word.find("://", begin)) >= 0:
+        start = at
+        while start > begin and word[start - 1] in _OF_SCHEME:
+            start -= 1
+        while start < at and not word[start].isalpha():
+            start += 1
+        after = at + 3
+        if at - start < 2:  # no scheme
+            done.append(word[begin:after])
+            begin = after
+            continue
+        done.append(word[begin:start])
+        rest = after
+        if after <= last and not (_USER.match(word, after, last + 1) or _IN_PATH.match(word, after, last + 1)):
+            rest = last + 1
+        end = word.find("'", rest)
+        end = len(word) if end < 0 else end
+        done.append(redact(word[start:after] + word[rest:end]) if rest < end else word[start:after])
+        begin = end
+    return "".join((*done, word[begin:]))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -112,7 +113,9 @@ class Store:
         return self.files.staged(self._root / "archives", "incoming")
 
     def archive_path(self, sha256: str) -> Path:
-        """Return where the archive with that digest is, if it is there."""
+        """Return where the archive with that digest is, if it is there. Raises StoreError for what is no SHA-256."""
+        if not re.fullmatch("[0-9a-f]{64}", sha256):  # whoever stated it, no path is made of anything else
+            raise StoreError(path=str(self._root / "archives"), reason=f"{sha256[:80]!r} is no SHA-256")
         return self._root / "archives" / sha256
 
     def has_archive(self, sha256: str) -> bool:

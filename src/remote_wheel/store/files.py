@@ -27,7 +27,8 @@ _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+# A pipe in the place of a file of ours is no file, and nobody waits for who writes into it.
+_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _SMALL: Final = 1 << 16  # bytes of a file
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_RDWR | _NOFOLLOW | getattr(os, "O_BINARY", 0)
 # Errors of a folder that can't take anything, now or ever; imports can go on without it.
@@ -100,14 +101,14 @@ class Disk:
     def read(self, path: Path | str) -> bytes | None:
         """Return the file's contents, None where there is none."""
         try:
-            number = os.open(path, _READ)  # in half of open()'s time: a resolution reads hundreds
+            number = _open(path)  # in half of open()'s time: a resolution reads hundreds
             try:
                 read = os.read(number, _SMALL)
                 if not os.read(number, 1):
                     return read
             finally:
                 os.close(number)
-            with open(path, "rb", buffering=0) as file:
+            with os.fdopen(_open(path), "rb", buffering=0) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -117,7 +118,7 @@ class Disk:
     def read_line(self, path: Path | str, most: int) -> bytes | None:
         """Return the file's first line, at most *most* bytes, None where there is none."""
         try:
-            with open(path, "rb") as file:
+            with os.fdopen(_open(path), "rb") as file:
                 return file.readline(most)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -127,7 +128,7 @@ class Disk:
     def map(self, path: Path) -> memoryview | None:
         """Map the file; None where there is none, or nothing in it."""
         try:
-            with path.open("rb") as file:
+            with os.fdopen(_open(path), "rb") as file:
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError):
             return None
@@ -225,6 +226,15 @@ class Disk:
         It waits or, if it may not, raises LockIsHeld.
         """
         return _locked(path, may_wait=may_wait)
+
+
+def _open(path: Path | str) -> int:
+    """Open a regular file of ours for reading; what is none counts as not there (FileNotFoundError)."""
+    number = os.open(path, _READ)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
+    return number
 
 
 def dump_manifest(made: Manifest) -> bytes:

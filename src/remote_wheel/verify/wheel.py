@@ -166,15 +166,15 @@ def _tag_oddities(stated: Sequence[str], tags: frozenset[Tag]) -> Iterator[str]:
     Tools that repair wheels or tag them anew (auditwheel, ``wheel tags``) have left many that differ.
     """
     found = set[Tag]()
-    for text in stated:
+    if not all(stated):
+        yield "its WHEEL file has an empty tag"
+    for text in filter(None, stated):
         try:
             found |= parse_tags(text)
         except ValueError:
             yield f"its WHEEL file has a tag that can't be read, {text[:80]!r}"
             return
-    if not found and stated:
-        yield "its WHEEL file has an empty tag"
-    elif found and found != tags:
+    if found and found != tags:
         shown = ", ".join(sorted(map(str, found))[:4])
         yield f"its WHEEL file says that it is of {shown}, which is not what the file's name says"
 
