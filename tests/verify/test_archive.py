@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import random
 import struct
 import zipfile
@@ -15,6 +16,7 @@ from fixtures.wheels import make_wheel, make_zip
 from remote_wheel.errors import UnsafeArchive
 from remote_wheel.settings import Limits
 from remote_wheel.verify.archive import Archive
+from remote_wheel.verify.names import name_fault
 
 FILES = {"a/one.py": b"x = 1\n" * 50, "a/empty": b"", "b.txt": bytes(range(256))}
 
@@ -185,18 +187,37 @@ def test_overlapping_members() -> None:
     [
         ("../up", "'..' part"),
         ("/absolute", "absolute path"),
-        ("C:/drive", "absolute path"),
         ("a//b", "empty, '.' or '..' part"),
         ("./a", "'.' or '..'"),
         ("a\\b", "backslash"),
         ("a\x1fb", "control character"),
-        ("dot.", "ends in a dot or space"),
-        ("space /x", "ends in a dot or space"),
         ("e\u0301", "normal form C"),
     ],
 )
 def test_names(name: str, rule: str) -> None:
     assert rule in refusal(make_zip({name: b"x"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("C:/drive", "absolute path"),
+        ("C:relative", "absolute path"),
+        ("dot.", "ends in a dot or space"),
+        ("folder./x", "ends in a dot or space"),
+        ("space /x", "ends in a dot or space"),
+        ("x.py:stream", "Windows has another meaning for"),
+        ("x?.py", "Windows has another meaning for"),
+        ("aux.py", "a device on Windows"),
+        ("pkg/NUL", "a device on Windows"),
+        ("com1 .txt", "a device on Windows"),
+    ],
+)
+def test_names_of_windows_are_refused_there_alone(name: str, rule: str) -> None:
+    assert rule in (name_fault(name, is_windows=True) or "")
+    assert name_fault(name, is_windows=False) is None
+    if os.name != "nt":
+        assert parse(make_zip({name: b"x"})) == {name: b"x"}
 
 
 def test_null_bytes_in_names() -> None:

@@ -78,7 +78,7 @@ def test_bad_project_tables(project: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["../../escaped.py", "a\\\\..\\\\b.py", "C:/x.py", "/x.py", "PKG/__init__.py", "x\\n.py", "pkg"]
+    "target", ["../../escaped.py", "a\\\\..\\\\b.py", "/x.py", "PKG/__init__.py", "x\\n.py", "pkg"]
 )
 def test_tables_place_nothing_outside(target: str) -> None:
     pyproject = (

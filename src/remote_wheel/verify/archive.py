@@ -181,9 +181,17 @@ class Archive:
             self._refuse("", "it needs a Zip64 end record and has none")
         if start + size != end:
             self._refuse("", "its central directory does not end where its end record says")
+        if any(self._has(signature, start, end) for signature in (b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07")):
+            self._refuse("", "there is an end record inside its central directory")
         if total > self._limits.members:
             self._refuse("", f"it has {total} members, more than {self._limits.members}")
         return total, start, end
+
+    def _has(self, signature: bytes, start: int, end: int) -> bool:
+        """Whether the bytes from *start* to *end* hold a signature."""
+        overlap = len(signature) - 1
+        steps = range(start, end, PIECE_BYTES)
+        return any(signature in bytes(self._data[at : min(at + PIECE_BYTES + overlap, end)]) for at in steps)
 
     def _find_end(self) -> int:
         size = len(self._data)
@@ -197,8 +205,12 @@ class Archive:
         if not tail[found + _END.size :].isascii():
             self._refuse("", "its comment is not ASCII")
         self.comment = tail[found + _END.size :].decode("ascii")
-        if tail.count(b"PK\x05\x06", max(0, found - _END.size), found):
-            self._refuse("", "it has two end records")
+        other = tail.find(b"PK\x05\x06")
+        while 0 <= other < found:  # by chance, it is in compressed data; it counts where another reader may take it
+            stated = int.from_bytes(tail[other + 20 : other + 22], "little")
+            if found - other < _END.size or len(tail) - other - _END.size == stated:
+                self._refuse("", "it has two end records")
+            other = tail.find(b"PK\x05\x06", other + 1)
         return size - len(tail) + found
 
     def _read_end64(self, at: int, narrow: tuple[int, int, int]) -> tuple[int, int, int, int]:
@@ -248,7 +260,10 @@ class Archive:
                 name, extra, ((size, _MAX32), (packed, _MAX32), (header, _MAX32), (disk, _MAX16))
             )
         member = Member(name, method, crc, packed, size, header, 0, external >> 16)
-        self._check_member(member, flags, has_comment=bool(comment_len), disk=disk)
+        comment = bytes(self._data[following - comment_len : following])
+        if b"PK" in comment:  # who looks for records by their signatures would find some there
+            self._refuse(name, "its comment may be taken for a part of the archive")
+        self._check_member(member, flags, disk=disk)
         return member, flags, following
 
     def _decode_name(self, raw: bytes, flags: int) -> str:
@@ -304,14 +319,14 @@ class Archive:
             wide.append(value)
         return tuple(wide)
 
-    def _check_member(self, member: Member, flags: int, *, has_comment: bool, disk: int) -> None:
+    def _check_member(self, member: Member, flags: int, *, disk: int) -> None:
         limits, kind = self._limits, stat.S_IFMT(member.mode)
         if flags & ~(_DEFLATE_LEVEL | _DESCRIPTOR | _UTF8):
             self._refuse(member.name, "it is encrypted or uses a flag no wheel needs")
         if member.method not in (STORED, DEFLATED):
             self._refuse(member.name, f"its compression method {member.method} is neither stored nor deflated")
-        if has_comment or disk:
-            self._refuse(member.name, "it has a comment or is on another disk")
+        if disk:
+            self._refuse(member.name, "it is on another disk")
         if member.is_link and self._may_link:
             kind = stat.S_IFREG
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR and not member.is_folder):
@@ -345,6 +360,9 @@ class Archive:
         # APPNOTE 4.4.4: with bit 3 the local header's numbers are zero and stand in a descriptor behind the data.
         if stated != known and not (flags & _DESCRIPTOR and stated == (0, 0, 0)):
             self._refuse(name, "its sizes or CRC in the local header and the central directory differ")
+        if flags & _DESCRIPTOR and entry.method == STORED and entry.packed_bytes and stated == (0, 0, 0):
+            # Who reads from the front finds its end by looking for the descriptor, in what may be anything.
+            self._refuse(name, "it is stored, and only a descriptor behind it says how long it is")
         data_at = name_at + name_len + extra_len
         data_end = data_at + entry.packed_bytes
         if data_end != following and not (

@@ -1,10 +1,26 @@
-"""Which member names an archive may have: those that mean the same file on every system."""
+"""Which member names an archive may have: those that mean one file, on every system that this one may share them with.
 
+What only Windows reads in another way is refused there alone; docs/decisions/0018-names-of-other-systems.md says why.
+"""
+
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 _ON_WINDOWS: Final = frozenset(':<>"|?*')
+# docs of Win32, "Naming Files, Paths, and Namespaces"; whatever follows behind a dot.
+_DEVICES: Final = frozenset(
+    (
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "conin$",
+        "conout$",
+        *(f"{name}{n}" for name in ("com", "lpt") for n in "123456789¹²³"),
+    )
+)
 _INVISIBLE: Final = ("Cc", "Cf", "Zl", "Zp")
 # The longest names in 199 wheels of 187 projects have 137 letters and 10 folders. Every folder above a name is kept.
 _MOST_LETTERS: Final = 1024
@@ -13,7 +29,7 @@ _MOST_OF_PART: Final = 255
 _CONTROL: Final = frozenset(map(chr, (*range(32), 127)))
 
 
-def name_fault(name: str) -> str | None:
+def name_fault(name: str, *, is_windows: bool = os.name == "nt") -> str | None:
     """Return the rule that *name* breaks, or None. A folder's name ends in one slash."""
     if not name or name == "/":
         return "its name is empty"
@@ -27,11 +43,12 @@ def name_fault(name: str) -> str | None:
         return "its name has a control character"
     if "\\" in name:
         return "its name has a backslash"
-    if name.startswith("/") or name[1:2] == ":":
+    if name.startswith("/") or (is_windows and name[1:2] == ":"):
         return "its name is an absolute path"
-    if not _ON_WINDOWS.isdisjoint(name):
+    if is_windows and not _ON_WINDOWS.isdisjoint(name):
         return "its name has a character that Windows has another meaning for"
-    return next((fault for part in name.removesuffix("/").split("/") if (fault := _part_fault(part))), None)
+    faults = (_part_fault(part, is_windows=is_windows) for part in name.removesuffix("/").split("/"))
+    return next(filter(None, faults), None)
 
 
 def _unicode_fault(name: str) -> str | None:
@@ -42,11 +59,13 @@ def _unicode_fault(name: str) -> str | None:
     return None
 
 
-def _part_fault(part: str) -> str | None:
+def _part_fault(part: str, *, is_windows: bool) -> str | None:
     if part in ("", ".", ".."):
         return "its name has an empty, '.' or '..' part"
-    if part[-1] in ". ":
+    if is_windows and part[-1] in ". ":
         return "a part of its name ends in a dot or space, which Windows drops"
+    if is_windows and part.partition(".")[0].rstrip().lower() in _DEVICES:
+        return "a part of its name is that of a device on Windows"
     if len(part) > _MOST_OF_PART or len(part.encode("utf-8", "surrogateescape")) > _MOST_OF_PART:
         return f"a part of its name has more than {_MOST_OF_PART} bytes, which no file system has room for"
     return None
@@ -80,4 +99,12 @@ def _path_and_folders(path: str, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def _fold(path: str) -> str:
-    return path.lower() if path.isascii() else unicodedata.normalize("NFKC", path).casefold()
+    """Return what is the same for paths that some file system may take for one: Unicode's compatibility caseless match.
+
+    Folding may take letters apart that are one in the normal form, and normalising make some that fold (Unicode 3.13).
+    """
+    if path.isascii():
+        return path.lower()
+    for _ in range(2):
+        path = unicodedata.normalize("NFKD", path).casefold()
+    return unicodedata.normalize("NFKD", path)

@@ -88,7 +88,7 @@ class TarArchive:
         raise UnsafeArchive(subject=self._subject, member=member, rule=rule)
 
     def _read_members(self) -> Iterator[TarMember]:
-        at, overrides, is_pending = 0, dict[str, str](), False
+        at, overrides, pending = 0, dict[str, str](), list[bytes]()
         while True:
             block = bytes(self._data[at : at + _BLOCK])
             if len(block) < _BLOCK:
@@ -102,15 +102,18 @@ class TarArchive:
                 self._refuse(self._text(block[:100]), "it ends inside this member")
             if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
                 overrides |= self._read_extension(kind, bytes(self._data[data_at : data_at + size]))
-                is_pending = is_pending or kind != _PAX_GLOBAL
+                if kind != _PAX_GLOBAL:
+                    if kind in pending or (pending and _PAX in (kind, *pending)):  # readers differ in which one counts
+                        self._refuse("", "a member has two extended headers that may say two things")
+                    pending.append(kind)
                 continue
             member = self._member(block, kind, size, data_at, overrides)
             if "size" in overrides:  # the header's own can't hold it (8 GiB and up)
                 self._refuse(member.name, f"it is larger than {self._limits.member_bytes} bytes")
-            overrides, is_pending = {}, False
+            overrides, pending = {}, []
             if member.name != "./":  # GNU tar's entry of the folder it was called in
                 yield member
-        if is_pending:
+        if pending:
             self._refuse("", "its last extended header belongs to no member")
         if len(self._data) - at < 2 * _BLOCK or any(self._data[at:]):
             self._refuse("", "there are bytes behind its end")
@@ -126,12 +129,16 @@ class TarArchive:
         return _FILE if kind == b"\0" else kind
 
     def _member(self, block: bytes, kind: bytes, size: int, data_at: int, overrides: dict[str, str]) -> TarMember:
-        name = overrides.get("path") or self._header_name(block)
+        name = overrides["path"] if "path" in overrides else self._header_name(block)
+        if not name:
+            self._refuse("", "it has a member without a name")
         if kind not in (_FILE, _LINK, _FOLDER):
             self._refuse(name, "it is a hard link, a device or of a kind that no source archive needs")
         if kind == _FILE and name.endswith("/"):  # how archives before POSIX marked folders
             kind = _FOLDER
-        target = (overrides.get("linkpath") or self._text(block[157:257])) if kind == _LINK else ""
+        target = ""
+        if kind == _LINK:
+            target = overrides["linkpath"] if "linkpath" in overrides else self._text(block[157:257])
         if kind != _FILE and size:
             self._refuse(name, "it is no file and has contents")
         if kind == _LINK and not target:
@@ -139,6 +146,8 @@ class TarArchive:
         if kind == _FOLDER:
             name = name.rstrip("/") + "/"
         name = name.removeprefix("./") or "./"
+        if name == "./" and kind != _FOLDER:
+            self._refuse(name, "it is the archive's own folder, and no folder")
         if name != "./" and (fault := name_fault(name)):
             self._refuse(name, fault)
         if size > self._limits.member_bytes:

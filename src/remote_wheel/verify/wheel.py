@@ -206,7 +206,19 @@ def _find_dist_info(archive: Archive, filename: str, name: NormalizedName, versi
         is_own = False
     if not is_own:
         raise InvalidWheel(subject=filename, reason=f"its {found[0]} folder is of another project or version")
+    for top in tops:
+        if top.lower().endswith(".data") and not _is_own_data(top, name, version):
+            # Installers take any such folder for data to be placed by its schemes.
+            raise InvalidWheel(subject=filename, reason=f"its {top} folder is of another project or version")
     return found[0]
+
+
+def _is_own_data(top: str, name: NormalizedName, version: Version) -> bool:
+    stem, _, text = top[: -len(".data")].rpartition("-")
+    try:
+        return top.endswith(".data") and canonicalize_name(stem) == name and Version(text) == version
+    except InvalidVersion:
+        return False
 
 
 def _read_required(archive: Archive, member: str, filename: str, most_bytes: int) -> bytes:
@@ -315,7 +327,11 @@ def _record_fault(archive: Archive, name: str, stated: str, size: str, kept_byte
 
 def _layout(archive: Archive, dist_info: str, filename: str) -> tuple[dict[str, str | bytes], tuple[str, ...]]:
     """Map import paths to members: purelib and platlib of the .data folder join the root (PEP 427)."""
-    data = f"{dist_info.removesuffix('.dist-info')}.data/"
+    tops = {name.partition("/")[0] for name in archive.members}
+    datas = [f"{top}/" for top in tops if top.endswith(".data")]  # its name and version may be spelled in another way
+    if len(datas) > 1:
+        raise InvalidWheel(subject=filename, reason=f"it has several .data folders: {', '.join(sorted(datas))}")
+    data = datas[0] if datas else f"{dist_info.removesuffix('.dist-info')}.data/"
     files: dict[str, str | bytes] = {}
     left_out: list[str] = []
     for name in _file_names(archive):
