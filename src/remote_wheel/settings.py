@@ -29,7 +29,8 @@ class Limits(NamedTuple):
     ratio: int = 1032  # DEFLATE can't do better than 1032:1 (RFC 1951), so more is a lie about sizes
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 30.0  # between two packets; pip waits 15 s, uv 30 s
-    total_timeout_s: float = 1800.0  # for one file, so that a drip-feeding server can't hold us for ever
+    patience_s: float = 60.0  # for one request, before and beside what its bytes may take: a server may drip
+    least_bytes_s: int = 16 * _KIB  # at this rate at least; the slowest mobile networks have twice that
     retries: int = 3  # as uv
     redirects: int = 10
     parallel_requests: int = 16  # uv opens 50, pip 1; more than 16 gained nothing on a 50 Mbit link

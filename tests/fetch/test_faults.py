@@ -7,7 +7,7 @@ import pytest
 
 from remote_wheel.errors import FetchTimeout, InsecureTransport, NetworkError, ServerError
 from remote_wheel.fetch.client import Client
-from remote_wheel.fetch.port import HttpOptions
+from remote_wheel.fetch.port import HttpOptions, Pace
 from remote_wheel.settings import Limits
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
@@ -143,15 +143,25 @@ def test_what_never_comes_ends_with_our_error(proxy: FaultProxy, client: Client)
         client.fetch(url, max_bytes=9_000_000)
 
 
-@pytest.mark.parametrize("kind", ["drip", "slow-head"])
+@pytest.mark.parametrize("kind", ["drip", "slow-head", "continue"])
 def test_a_byte_at_a_time_ends_with_the_total_time(proxy: FaultProxy, index: LoopbackIndex, kind: str) -> None:
     """No single wait is long; all of it is bounded, in the head as in the body."""
     proxy.faults = [Fault(WHEEL, kind, times=99)]
     index.extra["/small.whl"] = bytes(300)  # which would take fifteen seconds, and then be there
-    client = Client(Limits(read_timeout_s=5, total_timeout_s=1))
-    with pytest.raises(FetchTimeout):
+    client = Client(Limits(read_timeout_s=5, patience_s=1))
+    with pytest.raises(FetchTimeout, match=r"only \d+ bytes came in \d s \(16384 a second are the least"):
         client.fetch(f"http://127.0.0.1:{proxy.port}/small.whl", max_bytes=9_000_000)
     assert proxy.sent_bytes < 200  # it was not waited for the rest
+
+
+def test_the_time_that_a_request_has_grows_with_what_has_come() -> None:
+    """A large file over a slow line is no fault of the server's."""
+    limits = Limits()
+    assert limits.patience_s == 60  # as long as a page may take that never comes
+    pace = Pace(limits, "https://index.example/x")
+    before_s = pace.until_s
+    pace.take(1 << 30)
+    assert pace.until_s - before_s == (1 << 30) / limits.least_bytes_s
 
 
 def test_redirects(index: LoopbackIndex, client: Client) -> None:

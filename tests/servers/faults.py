@@ -18,7 +18,8 @@ class Fault:
 
     `kind`: reset, truncate, stall, drip (a byte each 50 ms) or corrupt, behind *at* bytes of the body; reset before any
     byte ("refuse"); an answer of its own ("status", *at* is its code); "slow-head", a byte of the head each 50 ms;
-    "wrong-range", the range is said to begin a byte later; "new-etag", the ETag is another one.
+    "continue", one provisional answer (100) after the other; "wrong-range", the range is said to begin a byte later;
+    "new-etag", the ETag is another one.
     """
 
     part: str
@@ -99,6 +100,10 @@ def _send(
     if kind == "slow-head":
         _drip(proxy, client, head + body, stop)
         return
+    while kind == "continue":
+        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if stop.wait(0.05):
+            return
     client.sendall(head)
     if kind == "drip":
         _drip(proxy, client, body, stop)

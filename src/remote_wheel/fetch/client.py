@@ -133,7 +133,9 @@ class Client:
             else:
                 answer = self._transport(parts.scheme).fetch(url, headers=sent, max_bytes=max_bytes, sink=sink)
         except AccessDenied:
-            if "Authorization" in sent or not self._ask_keyring(url, (parts.scheme, parts.netloc.lower())):
+            place = (parts.scheme, parts.netloc.lower())
+            is_known = "Authorization" in sent and ":" in self._credentials.get(place, ":")
+            if is_known or not self._ask_keyring(url, place):
                 raise
             return self.fetch(
                 url,
@@ -165,9 +167,20 @@ class Client:
             raise InsecureTransport(url=redact(url), reason=reason)
         sent = dict(headers)
         if userinfo := self._credentials.get((parts.scheme, parts.netloc.lower())):
-            user, _, password = userinfo.partition(":")
-            sent.setdefault("Authorization", basic(unquote(user), unquote(password)))
+            user, colon, password = userinfo.partition(":")
+            password = unquote(password) if colon else self._password_of(url, unquote(user))
+            sent.setdefault("Authorization", basic(unquote(user), password))
         return sent
+
+    def _password_of(self, url: str, user: str) -> str:
+        """Return what ~/.netrc has for a *user* whose URL has no password, empty where that is nothing."""
+        import netrc
+
+        try:
+            login = netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(url).hostname or "")
+        except (OSError, netrc.NetrcParseError, RuntimeError):  # there is none, or no home that it could be in
+            return ""
+        return login[2] or "" if login and login[0] == user else ""
 
     def has_credentials(self, url: str) -> bool:
         """Whether the user's URLs had credentials for this one's host."""
@@ -193,13 +206,15 @@ class Client:
         except ImportError:  # an extra
             return False
         with self._asking:
-            if place in self._credentials:  # another thread has learnt them meanwhile
+            known = self._credentials.get(place, "")
+            if ":" in known:  # another thread has learnt them meanwhile
                 return True
+            user = unquote(known) or None  # who is named in the URL, without a password
             try:
-                found = keyring.get_credential(url, None) or keyring.get_credential(place[1], None)
+                found = keyring.get_credential(url, user) or keyring.get_credential(place[1], user)
             except Exception:  # noqa: BLE001  # each backend has errors of its own; the server's refusal says it better
                 return False
-            if found is None:
+            if found is None or (user and found.username != user):
                 return False
             self.learn_credentials(url, found.username, found.password)
             return True

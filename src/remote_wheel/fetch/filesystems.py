@@ -2,14 +2,15 @@
 
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from remote_wheel.errors import AccessDenied, FetchTimeout, InvalidSource, MissingExtra, NetworkError, TooLarge
 from remote_wheel.fetch.port import (
     PAGES,
     Answer,
+    Pace,
     Sink,
     import_extra,
     ranged_headers,
@@ -21,6 +22,7 @@ from remote_wheel.spec.listing import LISTING, dump_listing
 from remote_wheel.spec.source import redact, redact_text
 
 _CHUNK_BYTES: Final = 1024 * 1024
+_DENIALS: Final = ("401", "403", "530")  # the last is FTP's
 
 
 class FilesystemTransport:
@@ -57,13 +59,12 @@ class FilesystemTransport:
             raise InvalidSource(source=shown, reason=f"the scheme {scheme!r} is not supported") from error
         except Exception as error:  # each filesystem has errors of its own, with no common base
             reason = redact_text(str(error)) or type(error).__name__
-            is_denied = any(word in reason for word in ("401", "403", "denied", "Forbidden", "530"))
-            raise (AccessDenied if is_denied else NetworkError)(url=shown, reason=reason) from error
+            raise (AccessDenied if _is_denial(error, url) else NetworkError)(url=shown, reason=reason) from error
 
     def _read(
         self, filesystem: Any, url: str, path: str, headers: Mapping[str, str], max_bytes: int, sink: Sink | None
     ) -> Answer:
-        started_s, content_type = time.monotonic(), ""
+        pace, content_type = Pace(self._limits, url), ""
         if url.endswith("/"):
             entries = filesystem.ls(path, detail=True)
             files = {
@@ -87,9 +88,20 @@ class FilesystemTransport:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
         with filesystem.open(path, "rb") as file:
             chunks = _chunks(file, start, end)
-            body = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
+            body = receive(chunks, pace=pace, url=url, max_bytes=max_bytes, sink=sink)
         told = ranged_headers(asked, size, etag, content_type)
         return Answer(url=url, status=206 if asked else 200, headers=told, body=body)
+
+
+def _is_denial(error: Exception, url: str) -> bool:
+    """Whether an error of a filesystem says that access is denied: by its status or its words, not those of a path."""
+    status = next((value for name in ("status", "status_code", "code") if (value := getattr(error, name, None))), None)
+    if status is not None:
+        return str(status) in _DENIALS
+    said = str(error)
+    for name in (url, unquote(urlsplit(url).path), *unquote(urlsplit(url).path).split("/")):
+        said = said.replace(name, "") if name else said
+    return bool(re.search(rf"\b({'|'.join(_DENIALS)})\b|denied|Forbidden", said))
 
 
 def _library_of(scheme: str, error: ImportError) -> str:

@@ -24,7 +24,7 @@ from remote_wheel.errors import (
     NetworkError,
     ServerError,
 )
-from remote_wheel.fetch.port import Answer, HttpOptions, Sink, receive
+from remote_wheel.fetch.port import Answer, HttpOptions, Pace, Sink, receive
 from remote_wheel.fetch.secure import check_host, hide_secrets, is_host_among, is_place_among, is_secure_enough
 from remote_wheel.settings import VERSION
 from remote_wheel.spec.audit import audit
@@ -36,7 +36,7 @@ _CONNECT_RETRIES: Final = 2  # a dead host stays dead; these cover a restart beh
 _BACKOFF_S: Final = 0.2  # before the second try after a failure; doubled with each that follows
 _RANGE: Final = r"bytes (\d+)-(\d+)/(\d+)"  # RFC 9110 section 14.4
 _CONDITIONS: Final = frozenset(("If-None-Match", "If-Modified-Since"))
-_CLOCK: Final = threading.local()  # `until_s`: when what this thread fetches has to be done
+_CLOCK: Final = threading.local()  # `pace`: of what this thread fetches
 
 
 class HttpTransport:
@@ -78,23 +78,24 @@ class HttpTransport:
         A body that breaks off is asked for again: the rest of it where it goes to a sink and the server says that the
         file is the same (a strong ETag; RFC 9110 section 13.1.5), else all of it.
         """
-        limits, started_s = self._limits, time.monotonic()
-        _CLOCK.until_s = started_s + limits.total_timeout_s
+        limits, pace = self._limits, Pace(self._limits, url)
+        _CLOCK.pace = pace
         parts, tries = _Parts(sink) if sink else None, 0
         while True:
             try:
-                return self._fetch_once(url, headers, max_bytes, parts, started_s)
+                return self._fetch_once(url, headers, max_bytes, parts, pace)
             except _BrokenOff as broken:
                 tries += 1
                 error = broken.error
-                if tries > limits.retries or time.monotonic() > _CLOCK.until_s:
-                    raise self._translate(url, error, is_cut=True) from None  # its text may have a query
+                if tries > limits.retries or pace.is_over:
+                    late = pace.error() if pace.is_over else None
+                    raise late or self._translate(url, error, is_cut=True) from None  # its text may have a query
                 time.sleep(_BACKOFF_S * 2 ** (tries - 1))
             except requests.exceptions.RequestException as error:
-                raise self._translate(url, error) from None  # as above
+                raise (pace.error() if pace.is_over else self._translate(url, error)) from None  # as above
 
     def _fetch_once(
-        self, url: str, headers: Mapping[str, str], max_bytes: int, parts: "_Parts | None", started_s: float
+        self, url: str, headers: Mapping[str, str], max_bytes: int, parts: "_Parts | None", pace: Pace
     ) -> Answer:
         timeouts = (self._limits.connect_timeout_s, self._limits.read_timeout_s)
         # Without an auth of ours, requests would let ~/.netrc replace the header that the caller gave.
@@ -116,15 +117,8 @@ class HttpTransport:
             if parts and (has_bytes := parts.begin(answer, "Range" in headers)):
                 answer = answer._replace(status=200)  # the caller sees one answer
             try:
-                body = receive(
-                    response.iter_content(_CHUNK_BYTES),
-                    url=url,
-                    limits=self._limits,
-                    max_bytes=max_bytes,
-                    started_s=started_s,
-                    sink=parts,
-                    has_bytes=has_bytes,
-                )
+                chunks = response.iter_content(_CHUNK_BYTES)
+                body = receive(chunks, pace=pace, url=url, max_bytes=max_bytes, sink=parts, has_bytes=has_bytes)
             except requests.exceptions.RequestException as error:
                 raise _BrokenOff(error) from error
             if has_bytes and parts and not parts.is_whole:
@@ -286,7 +280,7 @@ class _Deadlined(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > _CLOCK.until_s:
+        if _CLOCK.pace.is_over:
             raise TimeoutError("the total time is over")
         return self._raw.readinto(buffer)
 

@@ -1,13 +1,14 @@
 """Local files, and simple indexes in a local folder."""
 
-import time
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from remote_wheel.errors import NetworkError, TooLarge
-from remote_wheel.fetch.port import PAGES, Answer, Sink, receive
+from remote_wheel.fetch.port import PAGES, Answer, Pace, Sink, receive
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
 
@@ -23,7 +24,6 @@ class LocalTransport:
     def fetch(self, url: str, *, headers: Mapping[str, str], max_bytes: int, sink: Sink | None = None) -> Answer:
         """Read the file; see Transport.fetch."""
         path, content_type = Path(local_path(url)), "application/octet-stream"
-        started_s = time.monotonic()
         try:
             if url.endswith("/"):
                 page = next((name for name in PAGES if (path / name).is_file()), None)
@@ -31,17 +31,26 @@ class LocalTransport:
                     files = ((each.name, each.stat().st_size) for each in path.iterdir() if each.is_file())
                     return Answer(url=url, status=200, headers={"content-type": LISTING}, body=dump_listing(files))
                 path, content_type = path / page, PAGES[page]
-            with path.open("rb") as file:
-                if path.stat().st_size > max_bytes:
+            with open_regular(path) as file:
+                if os.fstat(file.fileno()).st_size > max_bytes:
                     raise TooLarge(url=url, reason=f"it is larger than {max_bytes} bytes")
-                body = receive(
-                    _chunks(file), url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink
-                )
+                pace = Pace(self._limits, url)
+                body = receive(_chunks(file), pace=pace, url=url, max_bytes=max_bytes, sink=sink)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return Answer(url=url, status=404)
         except OSError as error:
             raise NetworkError(url=url, reason=error.strerror or str(error)) from error
         return Answer(url=url, status=200, headers={"content-type": content_type}, body=body)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; raise OSError for what is none: a pipe waits for somebody, a device may never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
+        raise IsADirectoryError(str(path)) if is_folder else OSError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -76,20 +76,47 @@ class SshAccess:
         self.hostkeys: dict[str, str] = {}
 
 
-def receive(
-    chunks: Iterable[bytes],
-    *,
-    url: str,
-    limits: Limits,
-    max_bytes: int,
-    started_s: float,
-    sink: Sink | None,
-    has_bytes: int = 0,
-) -> bytes:
-    """Take *chunks* into *sink*, or return them as one, within *max_bytes* and the total time that *limits* give.
+class Pace:
+    """How long one request may take: a while, and what its bytes take at the least rate. Times by time.monotonic().
 
-    *started_s* is the clock (time.monotonic) of the request's start; *has_bytes* are in the sink already.
-    Raises TooLarge and FetchTimeout.
+    A timeout between two packets never ends a server that sends one byte a second.
+    """
+
+    def __init__(self, limits: Limits, url: str) -> None:
+        self._limits, self._url = limits, url
+        self._started_s = time.monotonic()
+        self._received = 0
+
+    @property
+    def until_s(self) -> float:
+        """When it is over, with what has come so far."""
+        return self._started_s + self._limits.patience_s + self._received / self._limits.least_bytes_s
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is over."""
+        return time.monotonic() > self.until_s
+
+    def take(self, size: int) -> None:
+        """Count so many bytes more. Raises FetchTimeout where they come too late."""
+        is_late, self._received = self.is_over, self._received + size
+        if is_late:
+            raise self.error()
+
+    def error(self) -> FetchTimeout:
+        """Return the error that says how slow it is."""
+        took_s = time.monotonic() - self._started_s
+        least = self._limits.least_bytes_s
+        reason = f"only {self._received} bytes came in {took_s:.0f} s ({least} a second are the least, after a while)"
+        return FetchTimeout(url=redact(self._url), reason=reason)
+
+
+def receive(
+    chunks: Iterable[bytes], *, pace: Pace, url: str, max_bytes: int, sink: Sink | None, has_bytes: int = 0
+) -> bytes:
+    """Take *chunks* into *sink*, or return them as one, within *max_bytes* and the time that *pace* gives.
+
+    *has_bytes* are in the sink already. Raises TooLarge and FetchTimeout.
     """
     if sink and not has_bytes:
         sink.restart()
@@ -99,8 +126,7 @@ def receive(
         received += len(chunk)
         if received > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
-        if time.monotonic() - started_s > limits.total_timeout_s:  # a timeout between packets never ends a drip-feed
-            raise FetchTimeout(url=redact(url), reason=f"not done after {limits.total_timeout_s:.0f} s")
+        pace.take(len(chunk))
         if sink:
             sink.write(chunk)
         else:
@@ -109,28 +135,29 @@ def receive(
 
 
 @contextmanager
-def stopped_in_time(limits: Limits, url: str, started_s: float, stop: Callable[[], None]) -> Iterator[None]:
-    """Call *stop* when the total time that *limits* give is over; it must make what is being read fail.
+def stopped_in_time(pace: Pace, stop: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* when the time that *pace* gives is over; it must make what is being read fail.
 
     For libraries that read on until a piece is whole, however slowly it comes. Raises FetchTimeout then.
     """
-    is_over = threading.Event()
+    is_over, is_done = threading.Event(), threading.Event()
 
-    def end() -> None:
-        is_over.set()
-        stop()
+    def watch() -> None:
+        while not is_done.wait(max(0.0, pace.until_s - time.monotonic())):
+            if pace.is_over:
+                is_over.set()
+                stop()
+                return
 
-    timer = threading.Timer(max(0.0, started_s + limits.total_timeout_s - time.monotonic()), end)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except Exception as error:
         if not is_over.is_set():
             raise
-        raise FetchTimeout(url=redact(url), reason=f"not done after {limits.total_timeout_s:.0f} s") from error
+        raise pace.error() from error
     finally:
-        timer.cancel()
+        is_done.set()
 
 
 def requested_range(headers: Mapping[str, str], size: int) -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
 """s3://bucket/key, by boto3: its own configuration, credentials, regions and endpoints, signed requests."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, Final
@@ -16,7 +15,7 @@ from remote_wheel.errors import (
     ServerError,
     TooLarge,
 )
-from remote_wheel.fetch.port import PAGES, Answer, Sink, import_extra, receive, stopped_in_time
+from remote_wheel.fetch.port import PAGES, Answer, Pace, Sink, import_extra, receive, stopped_in_time
 from remote_wheel.fetch.secure import hide_secrets, is_secure_enough
 from remote_wheel.settings import Limits
 from remote_wheel.spec.listing import LISTING, dump_listing
@@ -92,14 +91,14 @@ class S3Transport:
             raise _translate(url, error) from error
 
     def _object(self, url: str, request: Mapping[str, str], max_bytes: int, sink: Sink | None) -> Answer:
-        started_s = time.monotonic()
+        pace = Pace(self._limits, url)
         answer = self._client.get_object(**request)
         if answer["ContentLength"] > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
         stop = answer["Body"]._raw_stream.shutdown  # noqa: SLF001  # urllib3's answer; botocore has no way to it
-        with closing(answer["Body"]) as body, stopped_in_time(self._limits, url, started_s, stop):
+        with closing(answer["Body"]) as body, stopped_in_time(pace, stop):
             chunks = body.iter_chunks(_CHUNK_BYTES)
-            data = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
+            data = receive(chunks, pace=pace, url=url, max_bytes=max_bytes, sink=sink)
         told = answer["ResponseMetadata"]
         return Answer(
             url=url,

@@ -63,7 +63,8 @@ def is_host_clear(url: str) -> bool:
 def is_host_among(url: str, hosts: Collection[str]) -> bool:
     """Whether the URL's host is one of *hosts*, each a name or ``name:port``."""
     parts = urlsplit(url)
-    return bool(hosts) and not {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}.isdisjoint(hosts)
+    names = {parts.hostname or "", parts.netloc.rpartition("@")[2].lower()}
+    return bool(hosts) and not names.isdisjoint(host.lower() for host in hosts)
 
 
 def is_host_allowed(url: str, patterns: Collection[str]) -> bool:
@@ -76,7 +77,7 @@ def is_host_allowed(url: str, patterns: Collection[str]) -> bool:
     if parts.scheme not in _OF_HOSTS:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" in patterns
     below = tuple(pattern[1:].lower() for pattern in patterns if pattern.startswith("*."))
-    return is_host_among(url, [pattern.lower() for pattern in patterns]) or host.endswith(below)
+    return is_host_among(url, patterns) or host.endswith(below)
 
 
 def is_secure_enough(url: str) -> bool:

@@ -7,9 +7,8 @@ import re
 import socket
 import stat
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -19,6 +18,7 @@ from remote_wheel.fetch.hostkeys import make_policy, make_transport, read_known_
 from remote_wheel.fetch.port import (
     PAGES,
     Answer,
+    Pace,
     Sink,
     SshAccess,
     import_extra,
@@ -72,7 +72,7 @@ class SftpTransport:
         with self._translated(url):
             with self._lock:
                 place = parts.netloc, self._access.hostkeys.get(parts.netloc, "")
-                if place not in self._connections:
+                if place not in self._connections or not self._connections[place].is_open:
                     self._connections[place] = self._connect(url, *place)
                 connection = self._connections[place]
             with connection.channel() as sftp:
@@ -90,7 +90,7 @@ class SftpTransport:
         max_bytes: int,
         sink: Sink | None,
     ) -> Answer:
-        started_s, content_type = time.monotonic(), ""
+        pace, content_type = Pace(self._limits, url), ""
         if path.endswith("/"):
             files = {each.filename: each.st_size or 0 for each in sftp.listdir_attr(path) if _is_file(each)}
             page = next((name for name in PAGES if name in files), None)
@@ -109,9 +109,9 @@ class SftpTransport:
         if end - start > max_bytes:
             raise TooLarge(url=redact(url), reason=f"it is larger than {max_bytes} bytes")
         stop = getattr(sftp.get_channel(), "close", lambda: None)
-        with stopped_in_time(self._limits, url, started_s, stop), sftp.open(path, "rb") as file:
+        with stopped_in_time(pace, stop), sftp.open(path, "rb") as file:
             chunks = _chunks(file, start, end)
-            body = receive(chunks, url=url, limits=self._limits, max_bytes=max_bytes, started_s=started_s, sink=sink)
+            body = receive(chunks, pace=pace, url=url, max_bytes=max_bytes, sink=sink)
         told = ranged_headers(asked, size, etag, content_type)
         return Answer(url=url, status=206 if asked else 200, headers=told, body=body)
 
@@ -218,7 +218,7 @@ class _Connection:
 
     @contextmanager
     def channel(self) -> "Iterator[paramiko.SFTPClient]":
-        sftp = self._idle.get()
+        sftp, fresh = self._idle.get(), None
         try:
             if sftp is None:
                 sftp = self._client.open_sftp()
@@ -226,8 +226,21 @@ class _Connection:
                 if channel is not None:
                     channel.settimeout(self._limits.read_timeout_s)
             yield sftp
+            fresh = sftp
+        except FileNotFoundError:  # the channel is as good as before
+            fresh = sftp
+            raise
         finally:
-            self._idle.put(sftp)
+            if fresh is None and sftp is not None:  # an answer may be under way that nobody waits for any more
+                with suppress(Exception):
+                    sftp.close()
+            self._idle.put(fresh)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used: a server may have hung up."""
+        transport = self._client.get_transport()
+        return transport is not None and transport.is_active()
 
 
 def _chunks(file: "paramiko.SFTPFile", start: int, end: int) -> Iterator[bytes]:
