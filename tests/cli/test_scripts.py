@@ -129,11 +129,13 @@ def test_blocks_that_are_wrong(
 
 
 def test_what_is_no_block_is_a_comment(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
-    for text in ("# /// script\n# dependencies = ['nowhere']\n\n# ///\n", "#/// script\n", " # /// script\n# ///\n"):
+    for text in ("#/// script\n", " # /// script\n# ///\n", "# /// other\n"):
         (tmp_path / "s.py").write_text(f"if 1:\n  pass\n{text}print('ran')\n")
         assert remote_wheel("run", "s.py").stdout == "ran\n"
     (tmp_path / "s.py").write_text(BLOCK + "\n# /// script\n# ///\n")
     assert "two script blocks" in remote_wheel("run", "s.py", expect=2).stderr
+    (tmp_path / "s.py").write_text("# /// script\n# dependencies = ['nowhere']\n\n# ///\nprint('ran')\n")
+    assert "has no end" in remote_wheel("run", "s.py", expect=2).stderr
 
 
 def test_a_script_and_its_lock(shop: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _tar_of(block: bytes) -> Callable[[int], bytes]:
 
 
 def _script(text: str) -> object:
-    return parse_script(text, "/x.py")
+    return parse_script(text, "/x.py", targets._TARGET.environment)
 
 
 def _requirements(text: str) -> object:

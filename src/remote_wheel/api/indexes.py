@@ -18,6 +18,7 @@ from remote_wheel.settings import Settings
 from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.source import redact, redact_text
 
+_KINDS = ("", "shared", "explicit", "shared-flat", "explicit-flat")  # of named indexes
 _VARIABLE = "REMOTE_WHEEL_INDEX_{}_{}"
 
 
@@ -31,6 +32,7 @@ class Index(NamedTuple):
 
     url: str
     name: str = ""
+    is_flat: bool = False  # a page of files of any project, or a folder of them
 
     @property
     def shown(self) -> str:
@@ -54,16 +56,21 @@ def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str])
     """Return the indexes that *settings* name; their credentials go to *client*. Raises UsageError.
 
     Named indexes come first, then the extra ones, then the default; one that projects are bound to serves only these.
+    A script's are written NAME:KIND=URL: an explicit one serves only projects that are bound to it, a shared one all.
     Credentials stand in the URL, or in REMOTE_WHEEL_INDEX_<NAME>_USERNAME and _PASSWORD.
     """
-    named = {}
+    named: dict[str, Index] = {}
+    kinds: dict[str, str] = {}
     for text in settings.index:
-        name, equals, url = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        said, equals, url = text.partition("=")
+        name, _, kind = said.partition(":")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or kind not in _KINDS:
             raise UsageError(message=f"index={redact_text(text)!r} is not NAME=URL", way_out="As in corp=https://….")
         if name in named:
             raise UsageError(message=f"index={name}=… is given twice")
-        named[name] = _index(url, client, name, environ)
+        index = _index(url, client, name, environ)
+        named[name] = index._replace(is_flat=kind.endswith("flat"))
+        kinds[name] = kind.removesuffix("-flat")
     bound = {}
     for text in settings.project_index:
         project, _, name = text.partition("=")
@@ -71,7 +78,11 @@ def find_indexes(settings: Settings, client: Client, environ: Mapping[str, str])
             have = f"The named ones are {', '.join(named)}." if named else "Name it with index=NAME=URL (--index)."
             raise UsageError(message=f"project_index={text!r} is not PROJECT=NAME of a named index", way_out=have)
         bound[canonicalize_name(project)] = named[name]
-    ordered = [index for index in named.values() if index not in bound.values()]
+    ordered = [
+        index
+        for name, index in named.items()
+        if kinds[name] == "shared" or (not kinds[name] and index not in bound.values())
+    ]
     if not settings.no_index:
         ordered += [_index(url, client) for url in (*settings.extra_index_urls, settings.index_url)]
     links = tuple(url for place in settings.find_links for url in _as_links(place, client))

@@ -2,9 +2,10 @@
 
 import codecs
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -20,7 +21,7 @@ from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.empty import EMPTY
 from remote_wheel.spec.requirement import applies, parse_requirement, project_of, shown
 from remote_wheel.spec.requirements_file import RequirementsFile, parse_requirements_file
-from remote_wheel.spec.source import is_source
+from remote_wheel.spec.source import is_source, redact
 
 _FILE: Final = "-r "  # in front of a requirements file's path where requirements stand
 _ENDINGS: Final = (".txt", ".in")
@@ -50,8 +51,13 @@ class Wishes(NamedTuple):
 class Inputs:
     """The subjects of a request with requirements files put in their place. `files` are all that were read."""
 
-    def __init__(self, subjects: Sequence[str], environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(
+        self, subjects: Sequence[str], environ: Mapping[str, str], fetch: Callable[[str], bytes] | None = None
+    ) -> None:
+        """Take *subjects* apart. *fetch* gets a requirements file by its URL; without it, there is none."""
+        self._environ, self._fetch = environ, fetch
+        self.urls: list[str] = []  # of files that were fetched
+        self.no_binary: set[str] = set()  # as they are written
         self.files: list[str] = []
         self.options: dict[str, Any] = {}
         self._constraints: list[str] = []
@@ -117,6 +123,7 @@ class Inputs:
         self.requirements += file.requirements
         self._constraints += file.constraints
         self._hashes |= file.hashes
+        self.no_binary |= file.no_binary
         # As in pip: one hash, and all must have one.
         self._needs_hashes = self._needs_hashes or bool(file.hashes) or "require_hashes" in file.options
         for name, values in file.options.items():
@@ -152,9 +159,18 @@ class Inputs:
         return [each for each in self._expanded(texts, what) if _applies(each, what, target)]
 
     def _read(self, path: str) -> RequirementsFile:
-        file = parse_requirements_file(path, _read_text, _beside, self._environ)
-        self.files += file.files
+        file = parse_requirements_file(path, self._text_of, _beside, self._environ)
+        self.files += (each for each in file.files if "://" not in each)
+        self.urls += (each for each in file.files if "://" in each)
         return file
+
+    def _text_of(self, path: str) -> str:
+        """Return the text of a file, or of what is at a URL."""
+        if "://" not in path:
+            return _read_text(path)
+        if self._fetch is None:
+            raise UsageError(message=f"the requirements file {redact(path)} can't be fetched here")
+        return _decoded(self._fetch(path), redact(path))
 
 
 def _applies(requirement: Requirement, what: str, target: Target) -> bool:
@@ -167,13 +183,20 @@ def _applies(requirement: Requirement, what: str, target: Target) -> bool:
 def _read_text(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            data = file.read()
-        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's ">" writes that
+            return _decoded(file.read(), path)
+    except OSError as error:
+        raise UsageError(message=f"the requirements file {path!r} can't be read: {error.strerror}") from error
+
+
+def _decoded(data: bytes, shown: str) -> str:
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's ">" writes that
+    try:
         return data.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(message=f"the requirements file {path!r} can't be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(message=f"the requirements file {shown!r} can't be read: it is no UTF-8 text") from error
 
 
 def _beside(path: str, named: str) -> str:
+    if "://" in named or "://" in path:
+        return urljoin(path, named)
     return os.path.normpath(os.path.join(os.path.dirname(path), named))  # so that a circle of files closes

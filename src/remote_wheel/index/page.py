@@ -107,7 +107,7 @@ def _read_json(body: bytes, project: NormalizedName) -> tuple[list[Any], tuple[s
     version = str(meta["api-version"])
     if version.partition(".")[0] != "1":  # PEP 691: clients MUST fail on a greater major version
         raise ValueError(f"its api-version is {version}")
-    if canonicalize_name(_checked(page.get("name", project), str)) != project:
+    if project and canonicalize_name(_checked(page.get("name", project), str)) != project:
         raise ValueError(f"it is the page of {page['name']!r}")
     # PEP 792's text and the indexes that followed it put the status into two places.
     status = page.get("project-status", meta.get("project-status", "active"))

@@ -29,9 +29,8 @@ def malformed_digest(fragment: str) -> str | None:
     for part in fragment.split("&"):
         algorithm, _, value = part.partition("=")
         name = re.match(r"[a-z0-9_]*", algorithm.lower())[0]  # type: ignore[index]  # it matches the empty string
-        if name in (*STRONG, *_WEAK):
-            if name != algorithm.lower() or not _is_digest(name, value):
-                return part
+        if name in (*STRONG, *_WEAK) and (name != algorithm.lower() or not _is_digest(name, value)):
+            return part
     return None
 
 

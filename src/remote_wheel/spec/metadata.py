@@ -9,12 +9,14 @@ from packaging.version import Version
 
 from remote_wheel.errors import InvalidMetadata
 from remote_wheel.spec.dependency import Dependency
+from remote_wheel.spec.mending import mend, mend_specifier
 from remote_wheel.spec.version import check_versions, parse_version
 
 _FIELDS: Final = frozenset(
     (b"metadata-version", b"name", b"version", b"requires-dist", b"requires-python", b"provides-extra")
 )
-METADATA_FORMAT: Final = 4  # to be raised with any change of what dump_metadata writes, or of what is read
+_SHOWN: Final = 80  # characters of a requirement that a note has
+METADATA_FORMAT: Final = 5  # to be raised with any change of what dump_metadata writes, or of what is read
 
 
 class CoreMetadata(NamedTuple):
@@ -28,6 +30,7 @@ class CoreMetadata(NamedTuple):
     requires: tuple[Dependency, ...] = ()
     requires_python: str = ""
     extras: frozenset[NormalizedName] = frozenset()
+    oddities: tuple[str, ...] = ()  # what is wrong with it, and was read as what it was meant to say
 
 
 def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
@@ -37,14 +40,19 @@ def parse_metadata(data: bytes, *, subject: str) -> CoreMetadata:
     raw, _unparsed = parse_email(_wanted_headers(data))
     if "name" not in raw or "version" not in raw:
         raise InvalidMetadata(subject=subject, reason="it states no Name or no Version")
+    oddities: list[str] = []
+    if raw.get("metadata_version", "1").partition(".")[0] not in ("1", "2"):
+        # Core metadata: tools "MUST fail if metadata_version has a greater major version" than they know.
+        reason = f"its Metadata-Version is {raw['metadata_version'][:20]}, and 2.x is the newest that is known"
+        raise InvalidMetadata(subject=subject, reason=reason)
     try:
         return CoreMetadata(
-            name=canonicalize_name(raw["name"]),
+            name=canonicalize_name(raw["name"].strip()),
             version=parse_version(raw["version"]),
-            requires=tuple(Dependency.parse(text) for text in raw.get("requires_dist", ())),
-            requires_python=_python_of(raw.get("requires_python", "")),
+            requires=tuple(_dependency_of(text, oddities) for text in raw.get("requires_dist", ())),
+            requires_python=_python_of(raw.get("requires_python", ""), oddities),
             extras=frozenset(canonicalize_name(extra) for extra in raw.get("provides_extra", ())),
-        )
+        )._replace(oddities=tuple(oddities))
     except ValueError as error:  # InvalidVersion, InvalidRequirement, and numbers too long for Python
         raise InvalidMetadata(subject=subject, reason=str(error).splitlines()[0]) from error
 
@@ -70,32 +78,56 @@ def _wanted_headers(data: bytes) -> bytes:
     return b"".join(wanted)
 
 
-def _python_of(text: str) -> str:
-    """Return a Requires-Python, normalised; one that can't be read (``>=3.5.*``) counts as none, as in pip."""
+def _dependency_of(text: str, oddities: list[str]) -> Dependency:
+    """Return a Requires-Dist; one that only breaks the rules is mended, and told."""
+    mended = mend(text)
     try:
-        specifiers = SpecifierSet(text)
-        check_versions(specifiers)
-    except ValueError:  # InvalidSpecifier, and numbers too long for Python
-        return ""
-    return str(specifiers)
+        found = Dependency.parse(mended if _has_old_marker(text, mended) else text)
+    except ValueError:
+        if mended == text:
+            raise
+        found = Dependency.parse(mended)
+    if found.text != text and mended != text:
+        oddities.append(f"it requires {text[:_SHOWN]!r}, which is read as {found.text[:_SHOWN]!r}")
+    return found
+
+
+def _has_old_marker(text: str, mended: str) -> bool:
+    """Whether the marker was mended: it can be parsed as it was, and not evaluated."""
+    return text.partition(";")[2] != mended.partition(";")[2]
+
+
+def _python_of(text: str, oddities: list[str]) -> str:
+    """Return a Requires-Python, normalised and mended; one that can't be read even so counts as none, as in pip."""
+    for each in (text, mend_specifier(text)):
+        try:
+            specifiers = SpecifierSet(each)
+            check_versions(specifiers)
+        except ValueError:  # InvalidSpecifier, and numbers too long for Python
+            continue
+        if each != text:
+            oddities.append(f"it requires Python {text[:_SHOWN]!r}, which is read as {str(specifiers)!r}")
+        return str(specifiers)
+    return ""
 
 
 def dump_metadata(metadata: CoreMetadata) -> bytes:
     """Return the metadata as bytes for load_metadata: what was parsed once need not be parsed again."""
     requires = [tuple(each) for each in metadata.requires]
-    values = (metadata.name, str(metadata.version), requires, metadata.requires_python, sorted(metadata.extras))
-    return marshal.dumps(values, 4)
+    facts = (metadata.name, str(metadata.version), requires, metadata.requires_python, sorted(metadata.extras))
+    return marshal.dumps((*facts, list(metadata.oddities)), 4)
 
 
 def load_metadata(data: bytes) -> CoreMetadata:
     """Return what dump_metadata was given; *data* has to be exactly what it returned."""
-    name, version, requires, requires_python, extras = marshal.loads(data)  # noqa: S302  # the caller checked it
+    name, version, requires, requires_python, extras, oddities = marshal.loads(data)  # noqa: S302  # the caller checked it
     return CoreMetadata(
         name=name,
         version=parse_version(version),
         requires=tuple(map(Dependency._make, requires)),
         requires_python=requires_python,
         extras=frozenset(extras),
+        oddities=tuple(oddities),
     )
 
 

@@ -7,6 +7,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.errors import InvalidRequirement
+from remote_wheel.spec.mending import environment_for
 from remote_wheel.spec.source import redact_text
 from remote_wheel.spec.version import check_versions
 
@@ -29,7 +30,7 @@ def applies(requirement: Requirement, environment: Mapping[str, str]) -> bool:
     if requirement.marker is None:
         return True
     try:
-        return requirement.marker.evaluate(dict(environment))
+        return requirement.marker.evaluate(environment_for(str(requirement.marker), dict(environment)))
     except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
         reason = f"its marker can't be evaluated: {error}"
         raise InvalidRequirement(requirement=shown(requirement), reason=reason) from error

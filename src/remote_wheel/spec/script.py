@@ -1,17 +1,18 @@
 """Inline script metadata (PEP 723): what a script says that it needs, for us and, where it serves both, for uv."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from remote_wheel.errors import UsageError
 from remote_wheel.settings import options_of_table
-from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.spec.requirement import applies, parse_requirement, project_of
 from remote_wheel.toml import load_toml
 
 # Options of uv (docs: Settings reference) that have the meaning of one of ours.
@@ -24,13 +25,21 @@ _FROM_UV: Final = {
     "constraint-dependencies": "constraints",
     "override-dependencies": "overrides",
 }
+# Values of options → the option of ours and its value; none where ours means the same without.
 _PRE: Final = {
-    "allow": True,
-    "disallow": False,
-    "if-necessary": False,
-    "if-necessary-or-explicit": False,
-    "explicit": False,
+    "allow": ("pre", True),
+    **dict.fromkeys(("disallow", "if-necessary", "if-necessary-or-explicit", "explicit"), ("pre", False)),
 }
+_STRATEGIES: Final = {
+    "first-index": ("index_strategy", "first-index"),
+    "unsafe-best-match": ("index_strategy", "unsafe-best-match"),
+}
+_RESOLUTIONS: Final = {"highest": ("", None)}
+# Options that change what is taken, or from where, and that we have nothing for.
+_NOT_HONOURED: Final = ("dependency-metadata",)
+_OF_SOURCES: Final = ("index", "url", "git", "path", "rev", "tag", "branch", "subdirectory", "marker")
+_MOST: Final = 1024 * 1024
+_Kind = TypeVar("_Kind")
 
 
 class Script(NamedTuple):
@@ -41,8 +50,13 @@ class Script(NamedTuple):
     options: Mapping[str, tuple[Any, str]]
 
 
-def parse_script(block: str, path: str) -> Script:
-    """Read the TOML of the block of a script at *path* (an absolute one, or a URL). Raises UsageError."""
+def parse_script(block: str, path: str, environment: Mapping[str, str]) -> Script:
+    """Read the TOML of the block of a script at *path* (an absolute one, or a URL), for markers of *environment*.
+
+    Raises UsageError, also for an option of uv that changes what is taken and that can't be honoured.
+    """
+    if len(block) > _MOST:
+        raise UsageError(message=f"the script block of {path} is longer than {_MOST} letters")
     try:
         table = load_toml(block)
     except ValueError as error:
@@ -58,12 +72,12 @@ def parse_script(block: str, path: str) -> Script:
         raise UsageError(message=f"the script block of {path}: requires-python is a string, and tool a table (PEP 723)")
     try:
         SpecifierSet(requires_python)
-    except InvalidSpecifier as error:
+    except ValueError as error:  # InvalidSpecifier, and numbers too long for Python
         raise UsageError(message=f"the script block of {path}: requires-python: {error}") from error
     ours, uvs = (tools.get(name, {}) for name in ("remote-wheel", "uv"))
     if not isinstance(ours, dict) or not isinstance(uvs, dict):
         raise UsageError(message=f"the script block of {path}: what stands below tool is tables")
-    sources = _sources_of(uvs, path)
+    sources = {} if uvs.get("no-sources") is True else _sources_of(uvs, path, environment)
     options = {**dict(_options_of_uv(uvs, path)), **_bound(sources), **options_of_table(ours, path)}
     return Script(
         requirements=tuple(_placed(text, sources, path) for text in needs),
@@ -75,30 +89,55 @@ def parse_script(block: str, path: str) -> Script:
 def _options_of_uv(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     own = {_FROM_UV[key]: _moment(value) for key, value in table.items() if key in _FROM_UV}
     if "exclude-newer-package" in table:
-        by_package = table["exclude-newer-package"]
-        if not isinstance(by_package, dict):
-            raise UsageError(message=f"{path}: tool.uv.exclude-newer-package is a table of projects")
+        by_package = _checked(
+            table["exclude-newer-package"], dict, path, "exclude-newer-package", "a table of projects"
+        )
         general = [own["exclude_newer"]] if "exclude_newer" in own else []
         own["exclude_newer"] = [*general, *(f"{name}={_moment(when)}" for name, when in by_package.items())]
+    if excluded := _texts(table.get("exclude-dependencies", []), path, "exclude-dependencies"):
+        # What is overridden by requirements that are nowhere true is needed by nobody.
+        nowhere = [f"{name}; python_version < '0'" for name in excluded]
+        own["overrides"] = [*_texts(own.get("overrides", []), path, "override-dependencies"), *nowhere]
     yield from options_of_table(own, path).items()
-    if (pre := table.get("prerelease")) is not None:
-        if pre not in _PRE:
-            raise UsageError(message=f"{path}: tool.uv.prerelease can't be {pre!r}")
-        yield "pre", _PRE[pre]
-    names, others = [], []
-    for index in table.get("index", []):
+    for key, meanings in (("prerelease", _PRE), ("index-strategy", _STRATEGIES), ("resolution", _RESOLUTIONS)):
+        if (value := table.get(key)) is not None:
+            if not isinstance(value, str) or value not in meanings:
+                way = f"What can be honoured is {', '.join(meanings)}."
+                raise UsageError(message=f"{path}: tool.uv.{key} can't be {value!r}", way_out=way)
+            name, meaning = meanings[value]
+            if name:
+                yield name, meaning
+    for key in _NOT_HONOURED:
+        if table.get(key):
+            raise UsageError(message=f"{path}: tool.uv.{key} can't be honoured", way_out="Leave it out, or use uv.")
+    yield from _indexes_of(table, path, _texts(own.get("find_links", []), path, "find-links")).items()
+
+
+def _indexes_of(table: Mapping[str, Any], path: str, links: Sequence[str]) -> dict[str, Any]:
+    """Return the options for ``[[tool.uv.index]]``, by uv's meaning.
+
+    They are asked in their order, the default one last. An explicit one is asked for the projects that are bound to it
+    alone; another one for all, those that are bound to it included. A flat one is a page of files, or a folder.
+    """
+    named: list[str] = []
+    found: dict[str, Any] = {}
+    stated = _checked(table.get("index", []), list, path, "index", "an array of tables")
+    for number, index in enumerate(stated, 1):
         if not isinstance(index, dict) or not isinstance(index.get("url"), str):
             raise UsageError(message=f"{path}: each tool.uv.index has a url")
-        if index.get("default"):
-            yield "index_url", index["url"]
-        elif name := index.get("name"):
-            names.append(f"{name}={index['url']}")
-        else:
-            others.append(index["url"])
-    if names:
-        yield "index", names
-    if others:
-        yield "extra_index_urls", [*others, *own.get("extra_index_urls", ())]
+        name, form = index.get("name", f"index-{number}"), index.get("format", "simple")
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+            raise UsageError(message=f"{path}: {name!r} is no name of a tool.uv.index")
+        if form not in ("simple", "flat"):
+            raise UsageError(message=f"{path}: the format of a tool.uv.index is simple or flat, not {form!r}")
+        is_explicit, is_default = index.get("explicit") is True, index.get("default") is True
+        if form == "flat" and not is_explicit:
+            found["find_links"] = [*found.get("find_links", links), index["url"]]
+        if is_default and not is_explicit:
+            found["index_url"] = index["url"]
+        kind = "explicit" if is_explicit or is_default or form == "flat" else "shared"
+        named.append(f"{name}:{kind}{'-flat' * (form == 'flat')}={index['url']}")
+    return {**found, **({"index": named} if named else {})}
 
 
 def _moment(value: Any) -> Any:
@@ -106,12 +145,36 @@ def _moment(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _sources_of(table: Mapping[str, Any], path: str) -> dict[str, Mapping[str, Any]]:
-    sources = table.get("sources", {})
-    if not isinstance(sources, dict) or not all(isinstance(each, dict) for each in sources.values()):
-        way = "Give one source for each project."
-        raise UsageError(message=f"{path}: tool.uv.sources is a table of tables", way_out=way)
-    return {canonicalize_name(name): source for name, source in sources.items()}
+def _checked(value: Any, kind: type[_Kind], path: str, key: str, form: str) -> _Kind:
+    if not isinstance(value, kind):
+        raise UsageError(message=f"{path}: tool.uv.{key} is {form}")
+    return value
+
+
+def _texts(value: Any, path: str, key: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise UsageError(message=f"{path}: tool.uv.{key} is a list of strings")
+    return value
+
+
+def _sources_of(table: Mapping[str, Any], path: str, environment: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """Return the source of each project; of several, the one whose marker is true in *environment*, if there is one."""
+    stated = _checked(table.get("sources", {}), dict, path, "sources", "a table")
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, sources in stated.items():
+        listed = sources if isinstance(sources, list) else [sources]
+        if not all(isinstance(each, dict) for each in listed):
+            raise UsageError(message=f"{path}: tool.uv.sources.{name} is a table, or a list of them")
+        for source in listed:
+            for key, value in source.items():
+                if key in _OF_SOURCES and not isinstance(value, str):
+                    raise UsageError(message=f"{path}: tool.uv.sources.{name}.{key} is a string")
+            if "extra" in source or "group" in source:  # a script has neither
+                continue
+            if "marker" not in source or applies(parse_requirement(f"x; {source['marker']}"), environment):
+                found[canonicalize_name(name)] = source
+                break
+    return found
 
 
 def _bound(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -125,17 +188,17 @@ def _placed(text: str, sources: Mapping[str, Mapping[str, Any]], path: str) -> s
     source = sources.get(project_of(requirement), {})
     if not source or "index" in source:
         return text
+    folder = f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
     if "url" in source:
-        place = str(source["url"])
+        place = source["url"] + (folder if "#" not in source["url"] else f"&{folder[1:]}" if folder else "")
     elif "git" in source:
         revision = next((source[key] for key in ("rev", "tag", "branch") if key in source), "")
-        place = f"git+{source['git'].removeprefix('git+')}" + (f"@{revision}" if revision else "")
-        place += f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
+        place = f"git+{source['git'].removeprefix('git+')}" + (f"@{revision}" if revision else "") + folder
     elif "path" in source:
         if "://" in path:
             what = f"{path}: the source of {requirement.name} is a path, and the script is none on this machine"
             raise UsageError(message=what, way_out="Give a url.")
-        place = os.path.normpath(os.path.join(os.path.dirname(path), str(source["path"]))).replace(os.sep, "/")
+        place = os.path.normpath(os.path.join(os.path.dirname(path), source["path"])).replace(os.sep, "/")
         place = f"file://{'' if place.startswith('/') else '/'}{quote(place)}"
     else:
         way = "It may be an index, url, git or path."
