@@ -68,7 +68,7 @@ def test_frozen_refuses_what_nobody_vouches_for(index: LoopbackIndex, python: Py
     assert python(CATCH + "print(caught(remote_wheel.require, 'foo', frozen=True))").stdout == "None\n"  # it has a hash
     index.has_hashes = False
     index.add("bar", "1")
-    said = remote_wheel("run", "--frozen", "--with", "bar", "-c", "import bar", expect=2).stderr
+    said = remote_wheel("run", "--with", "bar", "-c", "import bar", expect=2, REMOTE_WHEEL_FROZEN="1").stderr
     assert "nothing is known of" in said
 
 

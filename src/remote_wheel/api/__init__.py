@@ -1,5 +1,6 @@
 """The verbs. Importing this module loads the warm path alone; the rest is loaded when a request takes the cold way."""
 
+import builtins
 import sys
 import time
 
@@ -8,41 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
     from types import ModuleType
-    from typing import Any, TypedDict, Unpack
+    from typing import Any, Unpack
 
     from remote_wheel.api.environments import Environment
     from remote_wheel.api.handle import Mount
+    from remote_wheel.api.options import Options
     from remote_wheel.mounts.finder import Root
-
-    class Options(TypedDict, total=False):
-        """The options every verb takes; docs/reference/api.md has the table."""
-
-        index_url: str | PathLike[str] | None
-        extra_index_urls: Sequence[str] | None
-        index: Sequence[str] | None
-        project_index: Sequence[str] | None
-        index_strategy: str | None
-        find_links: Sequence[str | PathLike[str]] | None
-        no_index: bool | None
-        offline: bool | str | None
-        frozen: bool | None
-        refresh: bool | None
-        no_cache: bool | None
-        pre: bool | Sequence[str] | None
-        prefer_installed: bool | None
-        constraints: Sequence[str | PathLike[str]] | None
-        overrides: Sequence[str | PathLike[str]] | None
-        exclude_newer: str | Sequence[str] | None
-        allow_insecure: Sequence[str] | None
-        client_cert: str | PathLike[str] | None
-        verify: str | None
-        require_hashes: bool | None
-        allowed_hosts: Sequence[str] | None
-        allowed_indexes: Sequence[str] | None
-        allow_shadow: Sequence[str] | None
-        timeout_s: float | None
-        unpack: Sequence[str] | None
-        in_memory: Sequence[str] | None
 
 
 from remote_wheel.mounts import boot, registry
@@ -63,6 +35,7 @@ OPTION_KINDS = {  # each option's forms, the first that it is told by
     "pre": (_FLAG, _LIST),
     "exclude_newer": (_TEXT, _LIST),
 }
+_MOST_LOADED = 16  # projects that are loaded in other versions and that a plan is made to keep, one after the other
 __all__ = ["cache_folder", "environment", "explain", "mount", "require"]
 
 
@@ -149,6 +122,8 @@ def environment(
 
     if requirements:
         check_requirements(requirements, None)
+    extras = _listed("extras", extras)
+    groups = None if groups is None else _listed("groups", groups)
     if lock is not None and not _is_text(lock):
         raise TypeError(f"lock is the path of a lock file, not {lock!r}")
     return Environment(requirements, lock, extras, groups, cache_dir, checked(options), isolated=isolated)
@@ -164,10 +139,8 @@ def lock_subjects(
     from os import fspath
     from os.path import dirname
 
-    for name, value in (("extras", extras), ("groups", groups if groups is not None else ())):
-        if not _has_form(value, _LIST):
-            raise TypeError(f"{name} is {_LIST}, not {value!r}")
-
+    extras = _listed("extras", extras)
+    groups = None if groups is None else _listed("groups", groups)
     name = fspath(path)
     try:
         with open(name, encoding="utf-8") as file:
@@ -222,9 +195,52 @@ def boot_record(
     *own* are options of the verb alone. Where it *keeps_mounted*, versions that this process has mounted are preferred.
     *hints* gives names among which are those of the modules that will be imported first.
     """
-    cache, path = cache_folder(cache_dir), search_path()
+    cache, options = cache_folder(cache_dir), {**(own or {}), **checked(options)}
     preferred = _preferred() if keeps_mounted else []
-    options = {**(own or {}), **checked(options)}
+    request = _Asked(action, subjects, options, cache, hints, tell or _warn, mount)
+    refused: "Exception | None" = None
+    for _ in range(_MOST_LOADED):
+        try:
+            return _found_or_made(request, preferred)
+        except Exception as error:
+            if type(error).__name__ != "AlreadyImported":  # errors are not loaded before there is one
+                from remote_wheel.errors import ResolutionError
+
+                if refused is not None and isinstance(error, ResolutionError):
+                    raise refused from error  # nothing fits what is loaded
+                raise
+            refused = error
+            kept = (str(vars(error)["project"]), str(vars(error)["loaded"]))
+            if not keeps_mounted or not all(kept) or kept in preferred:
+                raise
+            preferred = sorted((*preferred, kept))  # another version of it is loaded: a plan that keeps that one may do
+    assert refused is not None  # a programming error: the loop ended without an answer
+    raise refused
+
+
+class _Asked:
+    """What boot_record was asked for, and how."""
+
+    __slots__ = ("action", "cache", "hints", "mount", "options", "subjects", "tell")
+
+    def __init__(
+        self,
+        action: str,
+        subjects: "Sequence[str]",
+        options: "Mapping[str, Any]",
+        cache: str,
+        hints: "Callable[[], Sequence[str]]",
+        tell: "Callable[[Sequence[str]], None]",
+        mount: "Callable[[Sequence[dict[str, Any]]], list[Root]]",
+    ) -> None:
+        self.action, self.subjects, self.options, self.cache = action, subjects, options, cache
+        self.hints, self.tell, self.mount = hints, tell, mount
+
+
+def _found_or_made(asked: _Asked, preferred: "list[tuple[str, str]]") -> "tuple[dict[str, Any], list[Root]]":
+    """Find or make the record of a request in which versions of *preferred* are kept, and mount what it says."""
+    action, subjects, options, cache = asked.action, asked.subjects, asked.options, asked.cache
+    path = search_path()
     keys = [boot.record_key(action, subjects, options, cache=cache, path=path)]
     if preferred:  # a plan that keeps what is mounted has a record of its own
         keys.append(boot.record_key(action, subjects, options, cache=cache, path=path, preferred=preferred))
@@ -235,21 +251,21 @@ def boot_record(
             record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
             if record is not None and _fits(record, preferred):
                 try:
-                    return record, mount(record["mounts"])
+                    return record, asked.mount(record["mounts"])
                 except DamagedImage:
                     is_damaged = True
     from remote_wheel.api.cold import ask
 
     request = {**request_of(action, subjects, options, cache, keys[-1], preferred), "may_be_lean": True}
-    request["hints"] = list(hints())
+    request["hints"] = list(asked.hints())
     for is_rebuilt in (is_damaged, True):
         answer = ask({**request, "rebuild": is_rebuilt})
         record = record_of(answer, boot.record_path(cache, keys[-1]))
         if record is None:
             continue
-        (tell or _warn)(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
+        asked.tell(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
         try:
-            return record, mount(record["mounts"])
+            return record, asked.mount(record["mounts"])
         except DamagedImage:
             continue
     from remote_wheel.errors import StoreError
@@ -376,15 +392,30 @@ def checked(options: "Mapping[str, Any]") -> "dict[str, Any]":
         if name not in OPTION_KINDS:
             raise TypeError(f"unexpected option {name!r}; options are {', '.join(OPTION_KINDS)}")
         if value is not None:
+            value = _once(value)
             if not any(_has_form(value, form) for form in OPTION_KINDS[name]):
                 raise TypeError(f"{name} is {' or '.join(OPTION_KINDS[name])}, not {value!r}")
             given[name] = _as_json(value)
     return given
 
 
+def _listed(name: str, value: "Any") -> "list[str]":
+    """Return a list of strings that was given as *name*, read once. Raises TypeError for anything else."""
+    found = _once(value)
+    if not _has_form(found, _LIST):
+        raise TypeError(f"{name} is {_LIST}, not {value!r}")
+    return [_as_json(item) for item in found]
+
+
+def _once(value: "Any") -> "Any":
+    """Return what can be read only once (an iterator, a generator) as a list: a second look would find it empty."""
+    return list(value) if hasattr(value, "__next__") else value
+
+
 def _has_form(value: "Any", form: str) -> bool:
-    if form == _LIST:
-        return not isinstance(value, (str, bytes, bool)) and _is_list_of_text(value)
+    if form == _LIST:  # a mapping's keys are not what somebody means by it
+        is_other = isinstance(value, (str, bytes, bytearray, bool)) or hasattr(value, "keys")
+        return not is_other and _is_list_of_text(value)
     if form == _NUMBER:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if form == _AUTO:
@@ -407,3 +438,17 @@ def _as_json(value: "Any") -> "Any":
     if isinstance(value, (str, bool, int, float)):
         return value
     return value.__fspath__() if hasattr(value, "__fspath__") else [_as_json(item) for item in value]
+
+
+class _Names(dict):  # type: ignore[type-arg]  # it takes the place of a module's builtins
+    """The built-in names, and those in annotations of the verbs, which are much to import, when they are evaluated."""
+
+    def __missing__(self, name: str) -> "Any":
+        from remote_wheel.api.options import names_in_annotations
+
+        return names_in_annotations()[name]
+
+
+# What evaluates an annotation (typing.get_type_hints) looks here for what this module has not. Functions that are
+# defined above have the usual ones.
+globals()["__builtins__"] = _Names(vars(builtins))

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
@@ -83,6 +84,12 @@ class Archives:
         self._was_verified = was_verified
         self._forges = Forges(client, settings.limits, os.environ)
         self.fresh_until_s = float("inf")
+        self._fresh_lock = threading.Lock()
+
+    def _is_fresh_until(self, moment_s: float) -> None:
+        """Note that something used is fresh up to a moment (since the epoch) only; threads do so at once."""
+        with self._fresh_lock:
+            self.fresh_until_s = min(self.fresh_until_s, moment_s)
 
     def at_hand(self) -> "Archives":
         """Return one that gets archives from the store alone, which were verified when they were put there just now."""
@@ -185,7 +192,7 @@ class Archives:
         """
         archives = Archives(self._settings._replace(require_hashes=False), self._store, self._client)  # it has hashes
         acquired = archives.source(source, None, stated_by=stated_by)
-        self.fresh_until_s = min(self.fresh_until_s, archives.fresh_until_s)
+        self._is_fresh_until(archives.fresh_until_s)
         actual = f"sha256:{acquired.verified.sha256}"
         if actual not in stated:
             expected = " or ".join(sorted(stated))
@@ -457,7 +464,7 @@ class Archives:
         expiry = kept.answer.fetched_at_s + self._settings.freshness_s
         if not self._settings.offline and (self._settings.refresh or time.time() > expiry):
             return False
-        self.fresh_until_s = min(self.fresh_until_s, expiry)
+        self._is_fresh_until(expiry)
         return True
 
     def _fresh_sha256(self, url: str) -> str | None:
@@ -478,7 +485,7 @@ class Archives:
         validators = {name: value for name, value in (headers or {}).items() if name in ("etag", "last-modified")}
         self._store.write_answer("urls", url, body, validators, without_secrets(url))
         if not url.startswith("file:") and not is_commit(url.rpartition("@")[2]):
-            self.fresh_until_s = min(self.fresh_until_s, time.time() + self._settings.freshness_s)
+            self._is_fresh_until(time.time() + self._settings.freshness_s)
 
 
 def _chunks_of(source: Source, most_bytes: int) -> Iterator[bytes]:

@@ -50,6 +50,12 @@ def make_client(settings: Settings) -> Client:
     )
 
 
+def fetch_file(url: str, settings: Settings) -> bytes:
+    """Return the requirements file at *url*; its credentials go to its host alone. Raises FetchError or NotCached."""
+    client = make_client(settings)
+    return client.fetch(client.learn(url), max_bytes=settings.limits.metadata_bytes).body
+
+
 def begin(request: Mapping[str, Any]) -> Early | None:
     """Ask for the pages that the request will ask for first, whatever comes of it; None where that is not certain.
 

@@ -5,7 +5,7 @@ import sys
 
 from remote_wheel import api
 from remote_wheel.mounts import children, registry, undo
-from remote_wheel.mounts.registry import import_from, import_module
+from remote_wheel.mounts.registry import import_from, import_module, root_with
 
 TYPE_CHECKING = False  # a warm start waits for all that is imported above; typing, inspect and json can wait for it
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Environment:
         if self._is_isolated:
             self._roots()
             return self._isolations[-1].import_module(name)
-        wanted = name.replace(".", "/")
-        owner = next((root for root in self._roots() if wanted in root.image.modules), None)
+        owner = root_with(name, self._roots())
         return import_from(name, owner) if owner else import_module(name)
 
     def entry_points(self, **select: "Any") -> "EntryPoints":

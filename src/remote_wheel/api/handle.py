@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from remote_wheel.mounts.isolation import Isolation
 
 from remote_wheel.api import only
-from remote_wheel.mounts.registry import import_from, import_module
+from remote_wheel.mounts.registry import import_from, import_module, root_with
 
 
 class Mount:
@@ -53,8 +53,7 @@ class Mount:
     def import_module(self, name: "str | None" = None) -> "ModuleType":
         """Import and return module *name*, by default the one the distribution is called for."""
         wanted = name or only(self._choices, self._label or self.source)
-        owners = (root for root in self._roots if wanted.replace(".", "/") in root.image.modules)
-        owner = next(owners, None)
+        owner = root_with(wanted, self._roots)
         return import_from(wanted, owner) if owner else import_module(wanted)
 
     def unmount(self) -> None:

@@ -77,6 +77,7 @@ class Pages:
         self._lock, self._link_lock = threading.Lock(), threading.Lock()
         self._target_key = hashlib.sha256(f"{FORMAT} {target.key}".encode()).hexdigest()  # it is hashed for each page
         self.fresh_until_s = float("inf")
+        self.missing: NotCached | None = None  # the first page that was not there, where an installed version stood in
         self.watched: list[str] = []
 
     def listing(self, project: NormalizedName) -> Listing:
@@ -89,11 +90,12 @@ class Pages:
         else:
             try:
                 listing = self._indexed_listing(project, left_out_by)
-            except NotCached:
+            except NotCached as error:
                 if not installed:
                     raise
                 listing = Listing.empty(project)
                 with self._lock:
+                    self.missing = self.missing or error
                     self.fresh_until_s = 0.0  # with a network, there may be more
         if installed and left_out_by.admits(installed.metadata.version):
             listing = listing.with_installed(installed)
@@ -104,7 +106,7 @@ class Pages:
         if (found := self._direct_listing(project)) is not None:
             return found
         index = next(iter(self._indexes.of(project)), None)
-        may_be_packed = index and index.url.startswith("http") and not self._indexes.links
+        may_be_packed = index and index.url.startswith("http") and not index.is_flat and not self._indexes.links
         if self._installed_only or index is None or not may_be_packed or not self._is_plain(self._filters(project)):
             return None
         url = _page_url(index, project)
@@ -146,7 +148,9 @@ class Pages:
         may_be_packed, is_whole, url = self._is_plain(left_out_by), False, ""
         for index in self._indexes.of(project):
             searched.append(index.shown)
-            if not index.url.startswith("http"):
+            if index.is_flat:
+                page = self._read_link(_flat_url(index)).get(project)
+            elif not index.url.startswith("http"):
                 page = self._folder_page(project, index)
             elif (kept := self._keep(project, url := _page_url(index, project))) is not None:
                 if may_be_packed and not pages:
@@ -316,6 +320,12 @@ class Pages:
     def _expiry(self, answer: StoredAnswer) -> float:
         age = answer.max_age_s if answer.max_age_s is not None else self._settings.freshness_s
         return answer.fetched_at_s + age
+
+
+def _flat_url(index: Index) -> str:
+    """Return where the files of a flat index are listed: a folder's URL ends in a slash, that of a page does not."""
+    is_folder = not index.url.startswith("file:") or os.path.isdir(local_path(index.url))
+    return index.url if is_folder else index.url.rstrip("/")
 
 
 def _page_url(index: Index, project: NormalizedName) -> str:

@@ -18,23 +18,24 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.archives import Archives
 from remote_wheel.api.catalog import IndexCatalog, Progress
-from remote_wheel.api.early import Early, make_client
+from remote_wheel.api.early import Early, fetch_file, make_client
 from remote_wheel.api.indexes import find_indexes
 from remote_wheel.api.inputs import Inputs
 from remote_wheel.api.pages import Pages
+from remote_wheel.api.places import public_pin, relative_place
 from remote_wheel.api.planning import Planner, pin_of
 from remote_wheel.api.request import BUNDLED_FILES, Request
-from remote_wheel.errors import InvalidSource, LockOutdated, NetworkError, NotCached, StoreError, UsageError
-from remote_wheel.fetch.local import local_path
+from remote_wheel.api.satisfied import check_binaries, check_satisfies
+from remote_wheel.errors import InvalidSource, NetworkError, NotCached, StoreError, UsageError
 from remote_wheel.index.listing import Listing, Release
-from remote_wheel.index.target import target_elsewhere, target_of_this_machine
+from remote_wheel.index.target import Target, target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot, leases
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings, overlaid, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
-from remote_wheel.spec.requirement import applies, parse_requirement
-from remote_wheel.spec.source import is_source, parse_source, redact, split_extras, without_secrets
+from remote_wheel.spec.requirement import parse_requirement
+from remote_wheel.spec.source import is_source, parse_source, redact, split_extras
 from remote_wheel.store.cache import Store
 from remote_wheel.store.files import Disk
 from remote_wheel.store.memory import Memory
@@ -97,10 +98,21 @@ class _Run:
         started_s = time.time()
         options = {name: value for name, value in request.options.items() if name not in _OWN_OPTIONS}
         self._request, self._progress = request, progress
-        self._script = _script_of(request.subjects) if request.action == "script" else None
+        here = target_of_this_machine()
+        elsewhere: dict[str, Any] = {
+            name: str(request.options[name]) for name in _TARGET_OPTIONS if request.options.get(name)
+        }
+        self._elsewhere = elsewhere
+        self._target = target_elsewhere(here, **elsewhere) if elsewhere else here
+        self._script = _script_of(request.subjects, self._target) if request.action == "script" else None
         required = {"require": request.subjects, "script": request.subjects[2:]}.get(request.action, ())
-        self._inputs = Inputs((*(self._script.requirements if self._script else ()), *required), os.environ)
         config = overlaid(read_config(boot.config_files()), self._script.options if self._script else {})
+
+        def fetch(url: str) -> bytes:  # before the files' own options are known
+            return fetch_file(url, merge_settings(options, os.environ, config))
+
+        required = (*(self._script.requirements if self._script else ()), *required)
+        self._inputs = Inputs(required, os.environ, fetch)
         settings = merge_settings(_merged(options, self._inputs.options), os.environ, config)
         parse_budget(settings.max_cache_size)  # what only the work behind an import uses, and nobody would hear of
         self.goes_offline = settings.goes_offline
@@ -116,9 +128,6 @@ class _Run:
             self._client = make_client(settings)
             self._indexes = find_indexes(settings, self._client, os.environ)
         self._archives = Archives(self._settings, self._store, self._client)
-        here = target_of_this_machine()
-        elsewhere = {name: str(request.options[name]) for name in _TARGET_OPTIONS if request.options.get(name)}
-        self._target = target_elsewhere(here, **elsewhere) if elsewhere else here
         if elsewhere:  # what is installed here is not installed there
             self._settings = settings = settings._replace(prefer_installed=False)
         preferred = {NormalizedName(name): version for name, version in request.preferred}
@@ -256,7 +265,7 @@ class _Run:
     def _fresh_until_s(self) -> float:
         """Until when what was planned may be believed; not at all if a file that it came from changed meanwhile."""
         fresh_until_s = min(self._planner.fresh_until_s, self._archives.fresh_until_s)
-        if any(is_age(text) for text in self._settings.exclude_newer):
+        if self._inputs.urls or any(is_age(text) for text in self._settings.exclude_newer):
             fresh_until_s = min(fresh_until_s, self._started_s + self._settings.freshness_s)
         return 0.0 if any(map(self._has_changed, self._watched)) else fresh_until_s
 
@@ -287,13 +296,21 @@ class _Run:
         self._store.write_record(self._request.answer_key, boot.dump_record(record))
 
     def _plan(self) -> Plan:
+        """Make the plan, which says what machine it is for."""
+        return replace(self._make_plan(), **self._elsewhere)
+
+    def _make_plan(self) -> Plan:
         action, subjects = self._request.action, self._request.subjects
         if self._script and not self._target.admits_python(self._script.requires_python):
             needs, place = self._script.requires_python, redact(subjects[1])
             what = f"{place} requires Python {needs}, and this is {self._target.python}"
             raise UsageError(message=what, way_out="Run it with another interpreter.")
         if action in ("require", "script"):
-            return self._planner.plan_requirements(self._inputs.requirements, self._inputs.of_files)
+            # Files and scripts are for many machines: what is for another one is skipped.
+            of_others = {*self._inputs.of_files, *(self._script.requirements if self._script else ())}
+            plan = self._planner.plan_requirements(self._inputs.requirements, of_others)
+            check_binaries(plan, self._inputs.no_binary)
+            return plan
         if action == "mount":
             return self._planner.plan_source(subjects[0], self._request.options)
         if action == "plan":
@@ -309,25 +326,16 @@ class _Run:
             extras=[each for each in extras.split(",") if each],
             groups=None if groups == "-" else [each for each in groups.split(",") if each],
         )
-        self._check_satisfies(plan, shown)
+        self._check_satisfies(plan, shown, text)
         return self._planner.plan_locked(plan)
 
-    def _check_satisfies(self, plan: Plan, lock: str) -> None:
+    def _check_satisfies(self, plan: Plan, lock: str, lock_text: str) -> None:
         """Refuse a lock that does not have what the caller requires beside it."""
-        pins = {pin.name: pin for pin in plan.pins}
         block = self._request.options.get("block")
-        required = [*(_script_of(block).requirements if block else ()), *(self._request.options.get("satisfies") or ())]
-        inputs = Inputs(required, os.environ)
+        of_script = _script_of(block, self._target).requirements if block else ()
+        inputs = Inputs([*of_script, *(self._request.options.get("satisfies") or ())], os.environ)
         self._inputs.files += inputs.files
-        for text in inputs.requirements:
-            if is_source(text) or (requirement := parse_requirement(text)).url or requirement.extras:
-                what = f"whether the lock {lock} has {without_secrets(text)!r} can't be told"
-                raise UsageError(message=what, way_out="Leave it to the lock, or use --frozen.")
-            if not applies(requirement, self._target.environment):
-                continue
-            pin = pins.get(canonicalize_name(requirement.name))
-            if pin is None or not requirement.specifier.contains(pin.version, prereleases=True):
-                raise LockOutdated(lock=lock, requirement=text, locked=str(pin) if pin else "")
+        check_satisfies(plan, lock, lock_text, inputs.requirements, self._target.environment)
 
     def _catalog(
         self, pool: ThreadPoolExecutor, direct: Callable[[NormalizedName], Listing | None], installed_only: bool
@@ -416,7 +424,7 @@ class _Run:
 
         whole = replace(plan, pins=tuple(self._with_digest(pin) for pin in plan.pins))
         folder = self._request.lock_folder
-        return dump_pylock(self._public(whole), self._target, locate=lambda place: _relative(place, folder))
+        return dump_pylock(self._public(whole), self._target, locate=lambda place: relative_place(place, folder))
 
     def _bundle(self, plan: Plan) -> list[dict[str, Any]]:
         """Have all wheels of *plan* in the store; return the fields of a bundling.BundledFile for each."""
@@ -462,28 +470,14 @@ class _Run:
         """
         if self._request.action in ("lock", "plan"):
             return plan
-        return replace(plan, pins=tuple(map(_without_secrets, plan.pins)))
+        return replace(plan, pins=tuple(map(public_pin, plan.pins)))
 
 
-def _without_secrets(pin: Pin) -> Pin:
-    url = without_secrets(pin.url) if "://" in pin.url else pin.url
-    return pin if url == pin.url else replace(pin, url=url)
-
-
-def _script_of(subjects: Sequence[str]) -> "Script":
+def _script_of(subjects: Sequence[str], target: Target) -> "Script":
     """Return what the block of a script says: its text and where the script is come first."""
     from remote_wheel.spec.script import parse_script  # only scripts need its library
 
-    return parse_script(subjects[0], subjects[1])
-
-
-def _relative(place: str, folder: str) -> str:
-    """Return a local file's path as a lock in *folder* states it: relative where it can be, with slashes."""
-    path = local_path(place) if place.startswith("file:") else place
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive
-        return Path(path).as_posix()
+    return parse_script(subjects[0], subjects[1], target.environment)
 
 
 _TARGET_OPTIONS = ("python_version", "platform")  # of resolve and lock; these and the following are no Settings

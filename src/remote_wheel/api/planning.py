@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -23,6 +24,7 @@ from remote_wheel.errors import (
     NoCompatibleWheel,
     RefusedByPolicy,
     ResolutionError,
+    Unsatisfiable,
     UsageError,
 )
 from remote_wheel.index.listing import Listing, listing_of_one
@@ -33,7 +35,7 @@ from remote_wheel.resolution.provider import Policy
 from remote_wheel.resolution.solve import solve
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import parse_sha256
-from remote_wheel.spec.requirement import parse_requirement, project_of
+from remote_wheel.spec.requirement import applies, parse_requirement, project_of
 from remote_wheel.spec.source import Source, is_source, parse_source, redact, redact_text, split_extras
 from remote_wheel.verify.wheel import Verified, parse_filename
 
@@ -81,6 +83,12 @@ class Planner:
                 way = f"Write './{text}' for the file."
                 raise UsageError(message=f"{text!r} is a file here and the name of a project", way_out=way)
             requirement = None if is_source(text) else parse_requirement(text)
+            if requirement and not applies(requirement, self._target.environment):
+                if text in may_be_elsewhere:
+                    continue
+                raise UsageError(
+                    message=f"{redact_text(text)!r} does not apply here: its marker is false on this machine"
+                )
             if requirement is None or requirement.url:
                 place, extras = split_extras((requirement and requirement.url) or text)
                 stated = self._stated(text, requirement)
@@ -98,11 +106,6 @@ class Planner:
         plan = self._complete(self._solve(wanted)) if wanted else Plan(requirements=(), pins=())
         plan = replace(plan, pins=(*plan.pins, *loose), requirements=tuple(redact_text(text) for text in texts))
         self._check_hashes(plan)
-        for text, key in zip(texts, self.subjects, strict=True):
-            if all(pin.key != key for pin in plan.pins) and text not in may_be_elsewhere:
-                raise UsageError(
-                    message=f"{redact_text(text)!r} does not apply here: its marker is false on this machine"
-                )
         self.subjects = [key for key in self.subjects if any(pin.key == key for pin in plan.pins)]
         return plan
 
@@ -280,18 +283,48 @@ class Planner:
             return time.thread_time() - began_s > limits.resolver_cpu_s
 
         bounds: _Bounds = {"max_rounds": limits.resolver_rounds, "is_out_of_time": is_out_of_time}
+        held = policy._replace(holds_preferred=True)
+        # What is mounted or loaded can't be had in another version as well: plans that keep it come first.
+        policies = (held, policy) if policy.preferred else (policy,)
         with ThreadPoolExecutor(settings.limits.parallel_requests) as pool:
-            if settings.prefer_installed:
+            for each in policies if settings.prefer_installed else ():
                 installed = self._make_catalog(pool, self._listing_of, True)
-                try:
-                    return solve(requirements, installed, self._target, policy, **bounds)
-                except ResolutionError:
-                    pass  # what is installed does not do: ask the indexes
+                with suppress(ResolutionError):  # what is installed does not do: ask the indexes
+                    return self._checked(solve(requirements, installed, self._target, each, explains=False, **bounds))
             catalog = self._make_catalog(pool, self._listing_of, False)
-            plan = solve(requirements, catalog, self._target, policy, **bounds)
+            try:
+                plan = self._solve_indexed(requirements, catalog, policies, bounds)
+            except ResolutionError as error:
+                if catalog.pages.missing:  # offline: what is not there may have what nothing else has
+                    raise catalog.pages.missing from error
+                raise
         self.fresh_until_s = catalog.pages.fresh_until_s
         self.planned_metadata = catalog.planned_metadata
         self.local_files += catalog.pages.watched
+        return plan
+
+    def _solve_indexed(
+        self, requirements: Sequence[Requirement], catalog: IndexCatalog, policies: Sequence[Policy], bounds: _Bounds
+    ) -> Plan:
+        *held, last = policies
+        for each in held:
+            with suppress(ResolutionError):
+                return solve(requirements, catalog, self._target, each, explains=False, **bounds)
+        return self._checked(solve(requirements, catalog, self._target, last, **bounds))
+
+    def _checked(self, plan: Plan) -> Plan:
+        """Return *plan*; raise Unsatisfiable where it has something installed that is mounted in another version.
+
+        What would be mounted in another version than is loaded is refused when that is tried.
+        """
+        for pin in plan.pins:
+            mounted = self._wishes.policy.preferred.get(NormalizedName(pin.name))
+            if pin.installed_at and mounted not in (None, pin.version):
+                raise Unsatisfiable(
+                    requirements=tuple(text for who, text in pin.wanted_by if who == "you") or (pin.name,),
+                    reasons=tuple(f"{who} requires {text}" for who, text in pin.wanted_by if who != "you"),
+                    notes=(f"{pin.name} {mounted} is mounted or loaded in this process",),
+                )
         return plan
 
     def _complete(self, plan: Plan) -> Plan:

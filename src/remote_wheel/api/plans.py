@@ -5,18 +5,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from remote_wheel import api
 from remote_wheel.api.cold import ask
 from remote_wheel.api.kept import answer_of
+from remote_wheel.api.options import Options
 from remote_wheel.mounts import boot
 from remote_wheel.resolution import plan as pure
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from remote_wheel.api import Options
     from remote_wheel.api.handle import Mount
 
 
@@ -48,7 +46,7 @@ class Plan(pure.Plan):
         """Return the plan as JSON values: requirements, pins with all their fields, notes."""
         return pure.plan_to_json(self)
 
-    def mount(self, *, cache_dir: "str | os.PathLike[str] | None" = None, **options: "Unpack[Options]") -> "Mount":
+    def mount(self, *, cache_dir: "str | os.PathLike[str] | None" = None, **options: Unpack[Options]) -> "Mount":
         """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError."""
         record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
         choices = [choice for subject in record["subjects"] for choice in subject["choices"]]
@@ -61,7 +59,7 @@ class Plan(pure.Plan):
         folder: "str | os.PathLike[str] | None" = None,
         *,
         cache_dir: "str | os.PathLike[str] | None" = None,
-        **options: "Unpack[Options]",
+        **options: Unpack[Options],
     ) -> str:
         """Return the text of a lock file (PEP 751); local files are named relative to *folder*, by default this one.
 
@@ -69,7 +67,8 @@ class Plan(pure.Plan):
         distributions, which no lock can hold.
         """
         where = boot.absolute(os.fspath(folder) if folder is not None else os.curdir)
-        request = api.request_of("plan", (self.dumped(),), api.checked(options), api.cache_folder(cache_dir))
+        given = {**api.checked(options), "python_version": self.python_version, "platform": self.platform}
+        request = api.request_of("plan", (self.dumped(),), given, api.cache_folder(cache_dir))
         return str(ask({**request, "lock_folder": where})["lock"])
 
     def alone(self) -> "Plan":
@@ -87,7 +86,7 @@ def resolve(
     python_version: str | None = None,
     platform: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Plan:
     """Find the plan for *requirements* without fetching wheels or mounting anything. Raises as require does.
 
@@ -105,7 +104,7 @@ def prefetch(
     extras: Sequence[str] = (),
     groups: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Plan:
     """Fill the store with all that ``require(*requirements)`` needs, mount nothing, and return the plan.
 
@@ -128,7 +127,7 @@ def bundle(
     python_version: str | None = None,
     platform: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Plan:
     """Write a new *folder* that has all wheels that *requirements*, or a *lock*, need: an index, the files and a lock.
 
@@ -163,7 +162,7 @@ def unpack(
     extras: Sequence[str] = (),
     groups: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Plan:
     """Unpack all that *requirements*, or a *lock*, need into *folder*, as a plain site-packages.
 
@@ -223,7 +222,7 @@ def inspect(
     target: str | os.PathLike[str],
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Return what is in the distribution of a requirement or source, verified, without mounting or importing it.
 
@@ -252,7 +251,7 @@ def lock(
     python_version: str | None = None,
     platform: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> str:
     """Resolve *requirements* from the indexes alone and return the text of a lock file for *folder*.
 
@@ -291,7 +290,7 @@ def load_lock(
     extras: Sequence[str] = (),
     groups: Sequence[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Plan:
     """Read a lock file (PEP 751) of any tool and return what it has for this interpreter, for Plan.mount().
 

@@ -222,7 +222,9 @@ def _lock_beside(request: RunRequest) -> "str | None":
     folder = dirname(request.target) if is_script else ""
     places = [*([script_lock(request.target)] if is_script else []), join(folder, "pylock.toml")]
     found = next((place for place in places if isfile(place)), None)
-    if found is None and (request.is_locked or not (request.requirements or request.block)):
+    # As a policy (its variable) frozen has hashes of an index count, too; who says it of a run means a lock.
+    is_said = request.is_locked or request.options.get("frozen") is True
+    if found is None and (is_said or not (request.requirements or request.block)):
         from remote_wheel.errors import UsageError
 
         option, way = "--locked" if request.is_locked else "--frozen", f"remote-wheel lock REQ… -o {places[0]}"

@@ -27,7 +27,14 @@ from remote_wheel.store.cache import Store
 from remote_wheel.verify.wheel import Verified
 
 _LEAN_S: Final = 60.0
-_SETTLED: Final = ("tops", "shadows", "hidden", "protected", "choices")  # of an entry, by the others beside it
+_SETTLED: Final = (
+    "tops",
+    "shadows",
+    "hidden",
+    "protected",
+    "choices",
+    "ignored",
+)  # of an entry, by the others beside it
 _LENIENT: Final = "-names"  # nothing that was made of what RECORD may be wrong about is found by who wants it right
 
 

@@ -42,14 +42,25 @@ def unpack_wheels(folder: Path, files: Sequence[BundledFile]) -> None:
             for file in files:
                 _install(staging, folder, file)
             (staging / _OURS).write_text("".join(f"{file.filename}\n" for file in files), encoding="utf-8")
-            if folder.exists():
-                folder.rename(old)
-            staging.rename(folder)
+            _replace(folder, staging, old)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise UsageError(message=f"{str(folder)!r} can't be written: {error.strerror or error}") from error
+
+
+def _replace(folder: Path, staging: Path, old: Path) -> None:
+    """Put *staging* into the place of *folder*, which is *old* meanwhile: whatever happens, one of them is there."""
+    is_there = folder.exists()
+    try:
+        if is_there:
+            folder.rename(old)
+        staging.rename(folder)
+    except BaseException:
+        if is_there and old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _install(staging: Path, folder: Path, file: BundledFile) -> None:

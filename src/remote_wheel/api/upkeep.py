@@ -43,7 +43,7 @@ class Survey:
     """What there is: archives, and answers of servers and the like, which can be had again."""
 
     held: Sequence[Held]
-    answers: Sequence[StoredFile]
+    answers: Sequence[StoredFile]  # boot records among them
 
     @property
     def size_bytes(self) -> int:
@@ -89,15 +89,13 @@ class Upkeep:
 
         answers = [file for room in ("pages", "listings", "metadata", "children") for file in self._list(room)]
         for file in self._list("boot"):
+            answers.append(file)  # each goes by its own age: an edit of a settings file leaves one that nobody finds
             record = boot.load_record(self._files.read(file.path) or b"")
-            mounts = record.get("mounts", ()) if record else ()
-            for entry in mounts:
+            for entry in record.get("mounts", ()) if record else ():
                 one = of(entry["sha256"])
                 one.name, one.version = entry["name"] or entry["filename"], entry["version"]
                 one.records.append(file.path)
                 one.last_used_s = max(one.last_used_s, file.modified_s)
-            if not mounts:
-                answers.append(file)
         for file in (*self._list("archives"), *self._list("trees"), *self._images()):
             if _is_digest(file.path.name):
                 one = of(file.path.name[:_DIGEST])
@@ -123,7 +121,8 @@ class Upkeep:
                     if now_s - one.last_used_s > older_than_s + (_BETWEEN_CHECKS_S if one.records else 0):
                         self._remove(one, take, removed)
                 for file in survey.answers:
-                    if now_s - file.modified_s > older_than_s:
+                    used_s = _BETWEEN_CHECKS_S if file.path.parent.name == "boot" else 0  # noted once a day
+                    if now_s - file.modified_s > older_than_s + used_s:
                         self._remove_file(file, removed)
                         answers.remove(file)
             if max_bytes is not None:

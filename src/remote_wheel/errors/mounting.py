@@ -1,6 +1,6 @@
 """Errors of making a verified distribution importable, and of the store and the helper."""
 
-from remote_wheel.errors.record import RemoteWheelError, list_names
+from remote_wheel.errors.record import RemoteWheelError, join_words, list_names
 
 
 class MountError(RemoteWheelError):
@@ -17,11 +17,14 @@ class AlreadyImported(MountError):
     wanted: str
     loaded: str
     loaded_from: str
+    wanted_by: "tuple[tuple[str, str], ...]" = ()  # (who, requirement)
 
     def __str__(self) -> str:
+        asked = (f"{who} require{'' if who == 'you' else 's'} {text}" for who, text in self.wanted_by[:4])
+        because = f" ({join_words(tuple(asked))})" if self.wanted_by else ""
         return (
             f"{f'{self.project} {self.wanted}'.rstrip()} can't be mounted: module {self.module!r} is already imported, "
-            f"version {self.loaded or 'unknown'}, from {self.loaded_from}"
+            f"version {self.loaded or 'unknown'}, from {self.loaded_from}{because}"
         )
 
 

@@ -261,8 +261,9 @@ def _takes_over(root: Root, top: str) -> bool:
 
 def forget_importers(root: Root) -> None:
     """Have PathFinder ask anew who serves the folders of *root*."""
-    for path in [path for path in sys.path_importer_cache if path == root.path or str(path).startswith(root.base)]:
-        del sys.path_importer_cache[path]
+    known = sys.path_importer_cache.copy()  # other threads import, too
+    for path in [path for path in known if path == root.path or str(path).startswith(root.base)]:
+        sys.path_importer_cache.pop(path, None)
 
 
 def _check_not_imported(root: Root) -> None:
@@ -280,6 +281,7 @@ def _check_not_imported(root: Root) -> None:
                 wanted=root.facts["version"],
                 loaded=loaded,
                 loaded_from=place,
+                wanted_by=tuple(root.facts.get("wanted_by", ())),
             )
 
 
@@ -359,14 +361,26 @@ def import_module(name: str) -> "ModuleType":
     return sys.modules[name]
 
 
+def root_with(name: str, roots: "Iterable[Root]") -> "Root | None":
+    """Return the root that has module *name*: in its image, or in its archive alone, as what is not used is."""
+    listed = list(roots)
+    having = [root for root in listed if name.replace(".", "/") in root.image.modules]
+    return next(iter(having or [root for root in listed if _is_unused(name, root)]), None)
+
+
+def _is_unused(name: str, root: Root) -> bool:
+    """Whether *root*'s archive has module *name*, which is Python's own or another project's here."""
+    return name in root.facts.get("protected", ()) or name in root.facts.get("hidden", ())
+
+
 def import_from(name: str, root: Root) -> "ModuleType":
     """Import module *name*; raise Shadowed where it is not *root*'s, though *root* has a module of that name."""
     module = import_module(name)
-    if name.replace(".", "/") in root.image.modules and not serves(module, root):
+    facts = root.facts
+    if root_with(name, (root,)) and not serves(module, root):
         from remote_wheel.errors import Shadowed
 
         version, place = version_of(module)
-        facts = root.facts
         raise Shadowed(
             module=name,
             project=facts["name"] or facts["filename"],

@@ -302,7 +302,7 @@ def is_url(target: str) -> bool:
 def script_block(source: bytes) -> str:
     """Return the contents of the script's ``# /// script`` block (PEP 723), empty where it has none.
 
-    Raises ValueError where it has two. By hand, for a warm start has no regular expressions.
+    Raises ValueError where it has two, or one that does not end. By hand, for a warm start has no regular expressions.
     """
     if b"# /// script" not in source:
         return ""
@@ -317,9 +317,10 @@ def script_block(source: bytes) -> str:
         while end < len(lines) and (lines[end] == "#" or lines[end].startswith("# ")):
             end += 1
         closing = [place for place in range(at, end) if lines[place] == "# ///"]
-        if closing:
-            found.append("\n".join(line[2:] for line in lines[at : closing[-1]]))
-            at = end
+        if not closing:
+            raise ValueError("its script block has no end (a line that is '# ///')")
+        found.append("\n".join(line[2:] for line in lines[at : closing[-1]]))
+        at = end
     if len(found) > 1:
         raise ValueError("it has two script blocks")
     return found[0] if found else ""

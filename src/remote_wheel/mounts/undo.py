@@ -93,8 +93,8 @@ def abandon(roots: "list[Root]", aside: "dict[str, ModuleType] | None") -> None:
         if root.uses == 0:
             mounted_at.pop(root.path, None)
             _unload(root)
-    if any(each.modules is aside for each in _asides):
-        restore(aside or {})
+    if aside is not None and any(each.modules is aside for each in _asides):
+        restore(aside)
     uninstall()
     try:
         children.export(mounted())

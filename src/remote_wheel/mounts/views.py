@@ -8,6 +8,7 @@ import posixpath
 import re
 import secrets
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable, TraversableResources
@@ -213,12 +214,19 @@ def materialize(root: "Root", node: Node) -> str:
 def _places(root: "Root") -> Iterator[str]:
     if root.image.is_file:
         yield f"{root.image.path.removesuffix('.zip')}.files"
-    import atexit
-    import shutil
+    with _lock:
+        folder = _temporary.get(root.path)
+        if folder is None or not os.path.isdir(folder):
+            import atexit
+            import shutil
 
-    folder = tempfile.mkdtemp(prefix="remote_wheel-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            folder = _temporary[root.path] = tempfile.mkdtemp(prefix="remote_wheel-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
     yield folder
+
+
+_temporary: dict[str, str] = {}  # by root: where its files are made real that can't be kept
+_lock = threading.Lock()
 
 
 def _write_below(base: str, root: "Root", wanted: str) -> str:

@@ -41,6 +41,7 @@ def settle(
     which the first wheel that has them wins, whoever that is.
     """
     owners = _owners(entries)
+    first: dict[str, str] = {}  # by module: the entry that imports find
     for entry in entries:
         shown = f"{entry['name'] or entry['filename']} {entry['version']}".rstrip()
         shadowed = tuple(name for name in entry["protected"] if name in allowed and name != "remote_wheel")
@@ -62,6 +63,10 @@ def settle(
                 yield f"{shown} adds to the package {name!r}, which is {theirs}'s"
             elif known and canonicalize_name(entry["name"]) not in known:
                 yield f"{shown} has a module {name!r}, as {known[0]} has: is it what you think it is?"
+        for name in entry["tops"]:
+            if name in first and name not in _OF_NO_USE and name not in allowed:
+                yield f"{shown} and {first[name]} both have the module {name!r}: that of {first[name]} is used"
+            first.setdefault(name, shown)
         for path, what in entry["problems"][:_SHOWN]:
             yield f"{shown} does not match its RECORD, and verify='names' lets it pass: {path}: {what}"
         if len(entry["problems"]) > _SHOWN:
@@ -83,3 +88,5 @@ def _owners(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 _SHOWN: Final = 5
+# Top-level folders that many projects ship by mistake, and nobody imports.
+_OF_NO_USE: Final = frozenset(("benchmarks", "doc", "docs", "examples", "scripts", "test", "tests", "tools"))

@@ -17,7 +17,7 @@ _PLAIN: Final = re.compile(r"\d+(\.\d+)*")
 class Masks:
     """Bits over one listing's *releases*, oldest lowest: `all`, `yanked`, `pre` (pre-releases that are not installed).
 
-    `opened` are the yanked ones that the user pinned. *preferred* is the version that is to be kept.
+    `opened` are the yanked ones that the user pinned, `preferred` is the one of the version *preferred*.
     """
 
     def __init__(self, releases: Releases, *, preferred: str, prefers_installed: bool) -> None:
@@ -26,7 +26,8 @@ class Masks:
         self.all = (1 << len(releases)) - 1
         self.yanked, self.pre = releases.yanked, releases.pre
         place, is_there = releases.place_of(parse_version(preferred)) if preferred else (0, False)
-        self._kept = tuple(mask for mask in (is_there << place, releases.installed * prefers_installed) if mask)
+        self.preferred = is_there << place  # none where it is not there
+        self._kept = tuple(mask for mask in (self.preferred, releases.installed * prefers_installed) if mask)
         self.opened = 0
 
     def fitting(self, clauses: Iterable[str]) -> int:

@@ -44,6 +44,10 @@ class Pin:
     def __str__(self) -> str:
         return f"{self.name} {self.version}" if self.name else self.filename
 
+    def __hash__(self) -> int:
+        """Hash what is fixed of it: its digests are a mapping."""
+        return hash((self.name, self.version, self.filename, self.url, self.installed_at))
+
     @property
     def key(self) -> str:
         """What tells it apart in a plan: the project's name, or where a module without one comes from."""
@@ -64,6 +68,21 @@ class Plan:
     pins: tuple[Pin, ...]
     notes: tuple[str, ...] = ()  # what is not wrong but may surprise: an extra that a version does not have
     skipped: tuple[str, ...] = ()  # what could not be read and did not matter: old files, broken metadata
+    python_version: str = ""  # of the machine that it is for, as it was asked for; empty: this one's
+    platform: str = ""  # the same
+
+    def __iter__(self) -> Iterator[Pin]:
+        """Yield the pins, roots first."""
+        return iter(self.pins)
+
+    def __len__(self) -> int:
+        return len(self.pins)
+
+    def __contains__(self, project: object) -> bool:
+        """Whether a pin is of *project*, however its name is spelled, or is *project* itself."""
+        if not isinstance(project, str):
+            return project in self.pins
+        return any(pin.name == _normalised(project) for pin in self.pins)
 
     def __getitem__(self, name: str) -> Pin:
         """Return the pin of project *name* (normalised); raise UsageError where the plan has none."""
@@ -75,7 +94,7 @@ class Plan:
 
     def find(self, name: str) -> Pin:
         """Return the pin of project *name*, however it is spelled; raise UsageError where the plan has none."""
-        return self[re.sub(r"[-_.]+", "-", name).lower()]
+        return self[_normalised(name)]
 
     @property
     def roots(self) -> tuple[Pin, ...]:
@@ -123,6 +142,10 @@ class Plan:
             yield from self._branches(by_name[name], indent + ("    " if is_last else "│   "), seen)
 
 
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+
+
 def _labelled(pin: Pin) -> str:
     return f"{pin} (installed)" if pin.installed_at else str(pin)
 
@@ -138,6 +161,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "pins": pins,
         "notes": list(plan.notes),
         "skipped": list(plan.skipped),
+        "python_version": plan.python_version,
+        "platform": plan.platform,
     }
 
 
@@ -151,5 +176,6 @@ def plan_from_json(value: Mapping[str, Any], kind: "type[_Plan]") -> "_Plan":
             "rejected": tuple((version, why) for version, why in raw["rejected"]),
         }
         pins.append(Pin(**{**raw, **lists}))
-    texts = {name: tuple(value[name]) for name in ("requirements", "notes", "skipped")}
-    return kind(pins=tuple(pins), **texts)
+    texts: dict[str, Any] = {name: tuple(value[name]) for name in ("requirements", "notes", "skipped")}
+    target: dict[str, Any] = {name: str(value.get(name, "")) for name in ("python_version", "platform")}
+    return kind(pins=tuple(pins), **texts, **target)

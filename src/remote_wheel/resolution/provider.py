@@ -16,6 +16,7 @@ from remote_wheel.resolution.masks import Masks
 from remote_wheel.resolution.ranges import ReleaseSet
 from remote_wheel.spec.dependency import Dependency
 from remote_wheel.spec.empty import EMPTY
+from remote_wheel.spec.mending import environment_for
 from remote_wheel.spec.metadata import CoreMetadata
 
 _PATIENCE: Final = 3  # releases of one project that are asked for one by one
@@ -62,7 +63,8 @@ class Policy(NamedTuple):
 
     pre: bool | frozenset[NormalizedName] = False
     prefer_installed: bool = True
-    preferred: Mapping[NormalizedName, str] = EMPTY  # versions this process has mounted
+    preferred: Mapping[NormalizedName, str] = EMPTY  # versions this process has mounted, or loaded
+    holds_preferred: bool = False  # no other version of these projects will do
     constraints: Mapping[NormalizedName, SpecifierSet] = EMPTY
     overrides: Mapping[NormalizedName, tuple[Dependency, ...]] = EMPTY
     places: Mapping[NormalizedName, frozenset[str]] = EMPTY  # URLs, redacted
@@ -197,8 +199,13 @@ class Provider(BaseProvider[Node, Release]):
         """Return the releases of *node* that may be in an answer, as far as is known."""
         alive = self._alive.get(node)
         if alive is None:
-            alive = self._alive[node] = self._masks[node.project].all
+            alive = self._alive[node] = self._held(node.project)
         return alive if node.extra is None else alive & self._alive_of(Node(node.project, None))
+
+    def _held(self, project: NormalizedName) -> int:
+        """Return the releases of *project*; where one is to be kept, that one alone."""
+        masks = self._masks[project]
+        return masks.preferred if self.policy.holds_preferred and project in self.policy.preferred else masks.all
 
     def _bury(self, package: Node, release: Release) -> None:
         self._alive[package] &= ~(1 << release.bit)
@@ -311,7 +318,7 @@ class Provider(BaseProvider[Node, Release]):
         return known[1]
 
     def _find_applicable(self, metadata: CoreMetadata, extra: str | None) -> Iterator[Dependency]:
-        """Yield the dependencies that count, in order; of those that are of one extra alone, only this one's are read."""
+        """Yield the dependencies that count, in order; of those that are of one extra alone, this one's are read."""
         found = self._by_extra.get(id(metadata))
         if found is None:
             found = self._by_extra[id(metadata)] = metadata, _sorted_by_extra(metadata.requires)
@@ -337,8 +344,9 @@ class Provider(BaseProvider[Node, Release]):
 
     def _evaluate(self, marker: str, extra: str) -> bool:
         """Evaluate a marker; raise InvalidMetadata where it has no meaning (an order of names, an unknown variable)."""
+        environment = environment_for(marker, {**self.target.environment, "extra": extra})
         try:
-            return Marker(marker).evaluate({**self.target.environment, "extra": extra})
+            return Marker(marker).evaluate(environment)
         except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
             reason = f"the marker {marker!r} can't be evaluated ({error})"
             raise InvalidMetadata(subject="a requirement of it", reason=reason) from error

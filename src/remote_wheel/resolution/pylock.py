@@ -28,7 +28,7 @@ from packaging.version import InvalidVersion, Version
 from remote_wheel.errors import InvalidLock, UsageError
 from remote_wheel.index.target import Target
 from remote_wheel.resolution.plan import Pin, Plan
-from remote_wheel.spec.digest import is_strong, known_digests
+from remote_wheel.spec.digest import is_strong, stated_digests
 from remote_wheel.spec.repository import is_commit, parse_repository
 from remote_wheel.spec.source import redact
 from remote_wheel.toml import load_toml
@@ -82,7 +82,10 @@ def parse_pylock(
         ValueError,  # numbers too long for Python
     ) as error:
         raise InvalidLock(lock=shown, reason=str(error)) from error
-    pins = [_pin_of(package, file, shown, locate) for package, file in chosen]
+    try:
+        pins = [_pin_of(package, file, shown, locate) for package, file in chosen]
+    except ValueError as error:  # a URL or a digest that is none
+        raise InvalidLock(lock=shown, reason=str(error)) from error
     names = {pin.name for pin in pins}
     needs: dict[NormalizedName, tuple[str, ...]] = {
         package.name: tuple(_needed(package, names)) for package, _ in chosen
@@ -127,10 +130,8 @@ def _reached(needs: Mapping[str, Sequence[str]], start: Iterable[str]) -> list[s
 
 def _roots(lock: Pylock, needs: Mapping[NormalizedName, Sequence[str]]) -> list[NormalizedName]:
     """Return the packages that somebody asked for: what the lock says, and what nothing else leads to."""
-    stated = (lock.tool or {}).get(_TOOL, {})
-    named = stated.get("roots", ()) if isinstance(stated, Mapping) else ()
-    roots = [name for name in needs if name in named] if isinstance(named, list) else []
-    roots.sort(key=named.index)
+    named = _texts_of(lock.tool, "roots")
+    roots = sorted((name for name in needs if name in named), key=named.index)
     needed = {name for each in needs.values() for name in each}
     reached: set[str] = set()
     # Of a circle that nothing leads to, the first has to do.
@@ -140,6 +141,18 @@ def _roots(lock: Pylock, needs: Mapping[NormalizedName, Sequence[str]]) -> list[
         roots += [] if name in roots else [name]
         reached.update(_reached(cast("Mapping[str, Sequence[str]]", needs), [name]))
     return roots
+
+
+def _texts_of(tools: object, key: str) -> list[str]:
+    """Return a list of strings of our table below tool, empty for anything else."""
+    stated = tools.get(_TOOL) if isinstance(tools, Mapping) else None
+    found = stated.get(key) if isinstance(stated, Mapping) else None
+    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else []
+
+
+def requirements_of(text: str) -> list[str]:
+    """Return the requirements that a lock of ours was made for, as far as it says so. Raises ValueError for no TOML."""
+    return _texts_of(load_toml(text).get("tool"), "requirements")
 
 
 def _check_known(kind: str, asked: Sequence[str], known: Sequence[str], shown: str) -> None:
@@ -169,7 +182,7 @@ def _pin_of(package: Package, file: _File, shown: str, locate: Callable[[str], s
         raise InvalidLock(lock=shown, reason=f"{package.name} is a folder ({file.path}), and folders are not mounted")
     if isinstance(file, PackageVcs):
         return _pin_of_repository(package, file, tool, shown)
-    digests = known_digests(file.hashes)
+    digests = stated_digests(file.hashes)
     if not is_strong(digests):
         raise InvalidLock(lock=shown, reason=f"{package.name} has no SHA-256 or better")
     scheme = urlsplit(file.url or "").scheme
@@ -228,7 +241,7 @@ def _pin_of_repository(package: Package, file: PackageVcs, tool: Mapping[str, An
         version=str(package.version or ""),
         filename=f"{package.name}-{file.commit_id}.zip",
         url=str(tool.get("archive") or f"git+{file.url.removeprefix('git+')}@{file.commit_id}"),
-        digests={"sha256": str(tool["sha256"])} if "sha256" in tool else {},
+        digests=stated_digests({"sha256": tool["sha256"]}) if "sha256" in tool else {},
         requires_python=str(package.requires_python or ""),
         repository=file.url,
         revision=file.requested_revision or "",
@@ -255,8 +268,13 @@ def dump_pylock(plan: Plan, target: Target, *, locate: Callable[[str], str]) -> 
         "created-by": _TOOL,
         "packages": packages,
     }
+    own: dict[str, Any] = {}
     if roots := _roots_in_circles(plan):  # who reads the others sees that nothing needs them
-        lock["tool"] = {_TOOL: {"roots": roots}}
+        own["roots"] = roots
+    if any("[" in text or "@" in text or "://" in text for text in plan.requirements):  # what pins don't tell
+        own["requirements"] = list(plan.requirements)
+    if own:
+        lock["tool"] = {_TOOL: own}
     Pylock.from_dict(lock).validate()  # a programming error if it raises
     return tomli_w.dumps(lock)
 

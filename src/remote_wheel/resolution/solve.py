@@ -38,11 +38,12 @@ def solve(
     *,
     max_rounds: int,
     is_out_of_time: Callable[[], bool] = lambda: False,
+    explains: bool = True,
 ) -> Plan:
     """Find the plan for *requirements* on *target*; requirements whose marker is false there are left out.
 
-    *is_out_of_time* is asked at each decision, *max_rounds* bounds them. Raises ResolutionError with the reason, or the
-    catalogue's FetchError.
+    Unless it *explains*, what is raised is not the whole reason. *is_out_of_time* is asked at each decision,
+    *max_rounds* bounds them. Raises ResolutionError with the reason, or the catalogue's FetchError.
     """
     asked = [Dependency.of(each) for each in requirements if applies(each, target.environment)]
     provider = Provider(catalog, target, policy, is_out_of_time)
@@ -51,6 +52,8 @@ def solve(
     except Unsatisfiable:  # proven, but the proof lacks what was passed over: once more, every clause told
         if plan := _solve_loosened(asked, provider, max_rounds):
             return plan
+        if not explains:
+            raise
         try:
             return solve_once(asked, Provider(catalog, target, policy, is_out_of_time, prunes=False), max_rounds)
         except (ResolutionLimit, NotCached, FetchError) as limit:
@@ -119,6 +122,12 @@ def _make_plan(pins: Mapping[Node, Release], wanted: Sequence[Dependency], provi
         if node.extra and node.extra not in provider.metadata_of(pins[node]).extras
     ]
     notes += [note for project in releases for note in provider.listings[project].notes]
+    notes += [f"{each}: {text}" for each in releases.values() for text in provider.metadata_of(each).oddities]
+    notes += [
+        f"{each} is yanked{f': {each.yanked}' if each.yanked else ''}"
+        for each in releases.values()
+        if each.yanked is not None
+    ]
     wishes: dict[NormalizedName, list[tuple[str, Dependency]]] = {project: [] for project in releases}
     for who, node, dependency in _asked(pins, wanted, provider):
         project = dependency.project
