@@ -29,6 +29,8 @@ def _main(arguments: "list[str]") -> int:
             scripts = program.mount_for_run(request, _tell) if request else {}
             if request and request.sandbox is not None:
                 program.enter_sandbox(request, _say)
+            elif request:
+                program.leave_environment()
         except BaseException as error:  # noqa: BLE001  # report() raises again what is not ours
             from remote_wheel.cli.output import report
 

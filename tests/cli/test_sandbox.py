@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_wheel.api.sandbox import shortcomings
+from remote_wheel.api.confine import shortcomings
 from remote_wheel.errors import SandboxUnavailable
 from tests.conftest import COMMAND, Python
 from tests.loopback import LoopbackIndex
@@ -80,6 +80,7 @@ OF_ITS_OWN = {
     "write-tmp",
     "ptrace",
 }
+GIVEN = ("SECRET", "PROGRAM", "PORT", "UNIX", "OUTSIDE", "TEMPORARY", "REMOTE_WHEEL_CACHE_DIR")
 PROBE = """
 import app, ctypes, fcntl, os, socket, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -121,7 +122,8 @@ def shop(index: LoopbackIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def probe(python: Python, script: Path, *options: str, names: tuple[str, ...] = tuple(FORBIDDEN)) -> dict[str, str]:
     script.write_text(PROBE)
     lines = "".join(f"{name}\t{FORBIDDEN[name]}\n" for name in names)
-    done = python("", COMMAND, "run", *options, "--with", "app", str(script), stdin=lines)
+    named = [f"--sandbox-env={name}" for name in GIVEN if options]
+    done = python("", COMMAND, "run", *options, *named, "--with", "app", str(script), stdin=lines)
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
@@ -216,7 +218,7 @@ def test_an_environment_in_a_sandbox(shop: LoopbackIndex, python: Python, tmp_pa
     code = """
         import sys, remote_wheel
         env = remote_wheel.environment("app")
-        done = env.run(["s.py"], sandbox=True, capture_output=True, text=True)
+        done = env.run(["s.py"], sandbox={"env": ["SECRET"]}, capture_output=True, text=True)
         print(done.stdout.strip(), "PermissionError" in done.stderr, done.returncode)
         write = "import app; print(open('out/x', 'w').write('abc'))"
         print(env.run(["-c", write], sandbox={"writes": ["out"]}, capture_output=True, text=True).stdout.strip())
@@ -233,8 +235,8 @@ def test_where_there_is_none_nothing_is_run(shop: LoopbackIndex, python: Python)
     code = """
         import sys
         sys.argv = ["remote-wheel", "run", "--sandbox", "-c", "print('ran')"]
-        from remote_wheel.api import sandbox
-        sandbox._abi = lambda: -1
+        from remote_wheel.api import confine
+        confine._abi = lambda: -1
         from remote_wheel.__main__ import main
         print(main())
     """
@@ -296,7 +298,7 @@ def test_what_an_environments_sandbox_takes(shop: LoopbackIndex, python: Python,
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             for words in (["s.py", "a"], ["-u", "s.py", "b"], ["-W", "ignore", "-X", "utf8", "s.py", "c"]):
-                done = env.run(words, sandbox={}, capture_output=True, text=True)
+                done = env.run(words, sandbox={"env": ["SECRET"]}, capture_output=True, text=True)
                 print(done.stdout.strip(), "PermissionError" in done.stderr)
         print("modes and times" in str(told[0].message), told[0].filename[-8:])
         for wrong in ({"reads": "/etc"}, {"reads": ["/nowhere"]}, {"limits": ["x"]}):
@@ -344,7 +346,8 @@ def test_bubblewrap_when_it_is_asked_for(shop: LoopbackIndex, python: Python, tm
         import remote_wheel
         env = remote_wheel.environment("app")
         read = "import app, os; print(app.V, os.path.exists(os.environ['SECRET']))"
-        print(env.run(["-c", read], sandbox={"by": "bwrap"}, capture_output=True, text=True).stdout.split()[:2])
+        bwrap = {"by": "bwrap", "env": ["SECRET"]}
+        print(env.run(["-c", read], sandbox=bwrap, capture_output=True, text=True).stdout.split()[:2])
         try:
             env.run(["-c", "1"], sandbox={"by": "magic"})
         except remote_wheel.errors.UsageError as error:

@@ -4,6 +4,7 @@ import os
 import sys
 
 from remote_wheel import api
+from remote_wheel.api.interpreter import find_interpreters
 from remote_wheel.mounts import children, registry, undo
 from remote_wheel.mounts.registry import import_from, import_module, root_with
 
@@ -107,8 +108,9 @@ class Environment:
 
         *options* are subprocess.run's. The child mounts what is prepared here and resolves nothing; mounts of this
         process that are not of the environment are not in it. In a *sandbox* it may do no more than that: True, or the
-        fields of one (`reads`, `writes`, `allows_network`, `limits`). Raises SandboxUnavailable where there can be
-        none, UsageError where a child can't have the environment.
+        fields of one (`reads`, `writes`, `allows_network`, `limits`, `env`); it gets few variables then, and what it
+        has started ends with it. Raises SandboxUnavailable where there can be none, UsageError where a child can't have
+        the environment, or there is no interpreter to start.
         """
         import subprocess
 
@@ -116,7 +118,19 @@ class Environment:
             raise TypeError(f"arguments is a sequence as in ['script.py'] or ['-m', 'pkg'], not {arguments!r}")
         roots = self._entered[-1][0] if self._entered else self._boot(registry.opened)
         _check_can_be_handed_on(roots, arguments)
+        interpreter = next(find_interpreters(), None)
+        if interpreter is None:
+            from remote_wheel.errors import UsageError
+
+            raise UsageError(
+                message=f"this program has no interpreter of Python {sys.version.split()[0]} that could run it",
+                way_out="Enter the environment (with env:) and import in this process.",
+            )
         given = options.pop("env", None)
+        if sandbox is not False and given is None:
+            from remote_wheel.api.sandbox import environment_for
+
+            given = environment_for(sandbox)
         environ = dict(os.environ if given is None else given)
         children.take_back(environ)
         if roots:
@@ -124,8 +138,8 @@ class Environment:
         if sandbox is not False:
             from remote_wheel.api.sandbox import run_sandboxed
 
-            return run_sandboxed([sys.executable, *arguments], sandbox, roots, {**options, "env": environ})
-        return subprocess.run([sys.executable, *arguments], env=environ, **options)
+            return run_sandboxed([interpreter, *arguments], sandbox, roots, {**options, "env": environ})
+        return subprocess.run([interpreter, *arguments], env=environ, **options)
 
     def __enter__(self) -> "Environment":
         self._enter()

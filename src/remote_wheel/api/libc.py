@@ -40,6 +40,12 @@ def last_error() -> str:
     return os.strerror(_ctypes.get_errno())
 
 
+def wipe(address: int, size_bytes: int) -> None:
+    """Fill memory of this process with zeros."""
+    kind: Any = type("Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size_bytes})
+    kind.from_address(address)[:] = bytes(size_bytes)
+
+
 def buffer_of(data: bytes) -> "Any":
     """Return memory that holds *data*, to be kept as long as the C library has its address."""
     kind: Any = type("Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": len(data)})

@@ -112,7 +112,17 @@ def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
     reads = [*interpreter_places(), cache_folder(request.cache_dir)]
     if request.kind == "script" and request.target != "-" and not is_url(request.target):
         reads.append(script_path(request.target))
-    enter(Sandbox(**(request.sandbox or {})), reads, tell)
+    enter(Sandbox(**(request.sandbox or {})), reads, tell, ["run", *request.words])
+
+
+def leave_environment() -> None:
+    """Where bubblewrap has started this process for a sandbox: forget what was for us alone in the environment."""
+    import os
+
+    if "REMOTE_WHEEL_INSIDE" in os.environ:
+        from remote_wheel.api import sandbox
+
+        sandbox.leave_environment()
 
 
 def _read_script(request: RunRequest) -> None:

@@ -214,6 +214,7 @@ def _add_run(commands: Any) -> None:
         parser.add_argument(f"--sandbox-{option}", action="append", metavar="PATH", help=about)
     limits = "bound what it may use: memory=2GB, cpu=60 (seconds), file=100MB, files=256, processes=64"
     parser.add_argument("--sandbox-limit", action="append", metavar="NAME=AMOUNT", help=limits)
+    parser.add_argument("--sandbox-env", action="append", metavar="NAME", help="hand on this variable, too")
     parser.add_argument("--sandbox-by", metavar="TOOL", help="bwrap: let bubblewrap make it, with namespaces")
     parser.add_argument("--sandbox-network", action="store_true", help="let it use the network")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the detail of an error")

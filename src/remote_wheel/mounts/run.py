@@ -72,7 +72,7 @@ class RunRequest:
 
     __slots__ = (
         "argv", "block", "cache_dir", "extras", "groups", "is_locked", "is_verbose", "kind", "lock", "options",
-        "program", "requirements", "sandbox", "source", "source_file", "target",
+        "program", "requirements", "sandbox", "source", "source_file", "target", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -92,20 +92,23 @@ class RunRequest:
         self.source = b""  # the script's
         self.source_file = ""  # where that is, if its target is a URL
         self.block = ""  # and what its inline metadata says (PEP 723)
+        self.words: list[str] = []  # the command line behind ``run``, but for what is said of a sandbox
 
 
 def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
     """Read the arguments behind ``run``; None where they are not in order, for the full parser to say why."""
     request, at = RunRequest(), 0
     while at < len(arguments):
-        word = arguments[at]
+        word, start = arguments[at], at
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         at += 1
         if _take_switch(request, option):
             if equals:
                 return None
+            request.words += () if option.startswith("--sandbox") else (word,)
             continue
         if not word.startswith("-") or word == "-":
+            request.words += arguments[start:]
             request.kind, request.target, request.argv = "script", word, list(arguments[at:])
             return request
         if not equals:
@@ -116,6 +119,7 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
         if option in ("-m", "-c", "--exe"):
             request.kind = {"-m": "module", "-c": "command", "--exe": "exe"}[option]
             request.target = value
+            request.words += arguments[start:]
             rest = list(arguments[at:])
             request.argv = rest[1:] if option == "--exe" and rest[:1] == ["--"] else rest
             if option == "--exe":
@@ -123,6 +127,7 @@ def parse_run(arguments: "Sequence[str]") -> "RunRequest | None":
             return request
         if not _take_value(request, option, value):
             return None
+        request.words += () if option.startswith("--sandbox") else arguments[start:at]
     return None
 
 
@@ -158,7 +163,7 @@ def _take_value(request: RunRequest, option: str, value: str) -> bool:
         request.requirements.append(value)
     elif option == "--with-requirements":
         request.requirements.append(f"-r {value}")
-    elif option in ("--sandbox-by", "--sandbox-limit", "--sandbox-read", "--sandbox-write"):
+    elif option in ("--sandbox-by", "--sandbox-env", "--sandbox-limit", "--sandbox-read", "--sandbox-write"):
         _take_sandbox(request, option[10:], value)
     elif option == "--lock":
         if request.lock is not None:
@@ -189,8 +194,9 @@ def _take_sandbox(request: RunRequest, what: str, value: str) -> None:
     if what == "by":
         request.sandbox["by"] = value
         return
-    known = request.sandbox.get(f"{what}s", ())
-    request.sandbox[f"{what}s"] = (*known, value if what == "limit" else absolute(value))
+    name = what if what == "env" else f"{what}s"
+    known = request.sandbox.get(name, ())
+    request.sandbox[name] = (*known, absolute(value) if what in ("read", "write") else value)
 
 
 def run_program(request: RunRequest, scripts: "dict[str, str]") -> int:
