@@ -21,6 +21,7 @@ def _example(cls: type[RemoteWheelError]) -> RemoteWheelError:
     for name in cls._facts:
         values[name] = ("one", "two") if name.endswith("s") and name not in ("reason",) else f"the {name}"
     values.update({"problems": (("a.py", "gone"),)} if "problems" in values else {})
+    values.update({"wanted_by": (("app", "lib<2"),)} if cls is errors.AlreadyImported else {})
     return cls(**values)
 
 

@@ -23,7 +23,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "fetch": FLOOR | {"spec"},
     "verify": FLOOR | {"spec"},
     "prepare": FLOOR | {"spec", "verify", "mounts"},
-    "store": FLOOR | {"spec"},
+    "store": FLOOR | {"spec", "mounts"},
     "mounts": frozenset(),
     "api": FLOOR | {"spec", "index", "resolution", "fetch", "verify", "prepare", "store", "mounts"},
     "cli": FLOOR | {"api"},

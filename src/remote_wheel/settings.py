@@ -162,6 +162,20 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
     return found
 
 
+def notes_of_foreign(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what to tell of settings files that do not count, as *files* are (path, reason); of those with a setting."""
+    notes = []
+    for path, reason in files:
+        try:
+            with open(path, "rb") as file:
+                has_any = os.path.basename(path) != "pyproject.toml" or _TABLE.encode() in file.read()
+        except OSError:
+            continue
+        if has_any:
+            notes.append(f"settings in {path} are not used: {reason}; REMOTE_WHEEL_CONFIG_FILE names it all the same")
+    return notes
+
+
 def overlaid(
     config: Mapping[str, tuple[Any, str]], options: Mapping[str, tuple[Any, str]]
 ) -> dict[str, tuple[Any, str]]:

@@ -399,7 +399,10 @@ hashes = {{{{ sha256 = "{"0" * 64}" }}}}
         ('requires-python = ">=4"\n', "does not satisfy the Python version"),
         ("environments = [\"sys_platform == 'amiga'\"]\n", "does not satisfy any of the environments"),
         (ENTRY + GOOD.replace("any.whl", "amiga.whl").replace("none", "none"), "No wheel found matching"),
-        (ENTRY + WHEEL.format("garden-1.0-py3-none-any.whl", "x", 'md5 = "00"'), "garden has no SHA-256 or better"),
+        (
+            ENTRY + WHEEL.format("garden-1.0-py3-none-any.whl", "x", 'md5 = "d41d8cd98f00b204e9800998ecf8427e"'),
+            "garden has no SHA-256 or better",
+        ),
         (ENTRY + GOOD.replace("garden-1.0", "weeds-1.0"), "'weeds-1.0-py3-none-any.whl' is not consistent"),
         (ENTRY + ARCHIVE.format("weeds-1.0"), "garden 1.0 is locked to weeds-1.0-py3-none-any.whl"),
         (ENTRY + ARCHIVE.format("garden-2.0"), "garden 1.0 is locked to garden-2.0-py3-none-any.whl"),

@@ -26,6 +26,8 @@ DIFFERENT = {
     "testSubPackage": "bytecode without source",
     "testBoth": "we name a module by its source, as every other finder does; zipimport by its bytecode",
     "testGetCompiledSource": "as testBoth",
+    "testZipImporterMethods": "bytecode without source",
+    "testZipImporterMethodsInSubDirectory": "bytecode without source",
     "testUncheckedHashBasedPyc": "a wheel's bytecode is not used, only what we compiled from its source",
 }
 

@@ -2,10 +2,10 @@
 
 import json
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -22,12 +22,12 @@ from remote_wheel.errors import (
 )
 from remote_wheel.fetch.client import Client
 from remote_wheel.fetch.forges import Forges
+from remote_wheel.fetch.local import chunks_of, open_regular
 from remote_wheel.fetch.port import Answer
 from remote_wheel.fetch.ranges import IDENTITY
 from remote_wheel.settings import Settings
 from remote_wheel.spec.digest import Hasher, check_digests, is_strong
 from remote_wheel.spec.empty import EMPTY
-from remote_wheel.spec.pieces import PIECE_BYTES
 from remote_wheel.spec.repository import Repository, is_commit
 from remote_wheel.spec.source import Kind, Source, without_secrets
 from remote_wheel.store.cache import Store, StoredAnswer
@@ -491,14 +491,10 @@ class Archives:
 def _chunks_of(source: Source, most_bytes: int) -> Iterator[bytes]:
     """Yield the local file's contents. Raises InvalidSource where it can't be read."""
     try:
-        status = os.stat(source.url)  # before it is opened: a pipe would wait for a writer
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidSource(source=source.url[:200], reason="it is no regular file")
-        if status.st_size > most_bytes:
-            raise InvalidSource(source=source.url[:200], reason=f"it is larger than {most_bytes} bytes")
-        with open(source.url, "rb", buffering=0) as file:
-            while chunk := file.read(PIECE_BYTES):
-                yield chunk
+        with open_regular(Path(source.url)) as file:
+            if os.fstat(file.fileno()).st_size > most_bytes:
+                raise InvalidSource(source=source.url[:200], reason=f"it is larger than {most_bytes} bytes")
+            yield from chunks_of(file)
     except (OSError, ValueError) as error:  # the latter for a NUL in it
         reason = getattr(error, "strerror", None) or "it is no path"
         raise InvalidSource(source=source.url[:200], reason=reason) from error

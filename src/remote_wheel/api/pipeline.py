@@ -31,7 +31,7 @@ from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import Target, target_elsewhere, target_of_this_machine
 from remote_wheel.mounts import boot, leases
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
-from remote_wheel.settings import merge_settings, overlaid, pip_config_files, read_config
+from remote_wheel.settings import merge_settings, notes_of_foreign, overlaid, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
 from remote_wheel.spec.cutoff import is_age
 from remote_wheel.spec.requirement import parse_requirement
@@ -183,6 +183,7 @@ class _Run:
             self._ahead = Ahead(self._work_ahead)
         recorder = self._make_recorder(self._request, self._planner, self._fetch)
         plan = self._plan()
+        plan = replace(plan, notes=(*plan.notes, *notes_of_foreign(boot.foreign_config_files())))
         for pin in plan.pins:  # what is in the store came from somewhere, too
             if "://" in pin.url:
                 self._client.check_host(pin.url)

@@ -120,7 +120,7 @@ class Upkeep:
                 for one in survey.held:  # a start notes the use of a record once a day
                     if now_s - one.last_used_s > older_than_s + (_BETWEEN_CHECKS_S if one.records else 0):
                         self._remove(one, take, removed)
-                for file in survey.answers:
+                for file in _unused(survey.answers, removed):
                     used_s = _BETWEEN_CHECKS_S if file.path.parent.name == "boot" else 0  # noted once a day
                     if now_s - file.modified_s > older_than_s + used_s:
                         self._remove_file(file, removed)
@@ -131,7 +131,7 @@ class Upkeep:
                 for one in survey.held:
                     if left > max_bytes and one.sha256 not in seen:
                         left -= self._remove(one, take, removed)
-                for file in answers:
+                for file in _unused(answers, removed):
                     if left > max_bytes:
                         left -= self._remove_file(file, removed)
         self.sweep(now_s)
@@ -147,7 +147,7 @@ class Upkeep:
                 if wanted is None or canonicalize_name(one.name) in wanted:
                     self._remove(one, take, removed)
             if wanted is None:
-                for file in (*survey.answers, *self._list("urls")):
+                for file in (*_unused(survey.answers, removed), *self._list("urls")):
                     self._remove_file(file, removed)
         self.sweep(now_s)
         return removed
@@ -305,6 +305,12 @@ class _Leases:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+def _unused(files: Iterable[StoredFile], removed: Removed) -> list[StoredFile]:
+    """Return *files* without the records of what turned out to be in use, which start it once more."""
+    used = {path for one in removed.in_use for path in one.records}
+    return [file for file in files if file.path not in used]
 
 
 def _is_digest(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Local files, and simple indexes in a local folder."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ class LocalTransport:
                 if os.fstat(file.fileno()).st_size > max_bytes:
                     raise TooLarge(url=url, reason=f"it is larger than {max_bytes} bytes")
                 pace = Pace(self._limits, url)
-                body = receive(_chunks(file), pace=pace, url=url, max_bytes=max_bytes, sink=sink)
+                body = receive(chunks_of(file), pace=pace, url=url, max_bytes=max_bytes, sink=sink)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return Answer(url=url, status=404)
         except OSError as error:
@@ -49,11 +50,12 @@ def open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        raise IsADirectoryError(str(path)) if is_folder else OSError(f"{path} is no regular file")
+        raise (IsADirectoryError if is_folder else OSError)(errno.EIO, "it is no regular file")
     return os.fdopen(descriptor, "rb")
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield what is left of an open file, in pieces."""
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
 

@@ -76,8 +76,19 @@ def config_files() -> "list[str]":
     """Return the settings files that count, weakest first: the user's, then the project's.
 
     REMOTE_WHEEL_CONFIG_FILE names one instead of both (an empty one: none). The project's is the nearest pyproject.toml
-    of the working folder or one above it.
+    of the working folder or one above it. One that another user could have written does not count: it names the index.
     """
+    return _config_files([])
+
+
+def foreign_config_files() -> "list[tuple[str, str]]":
+    """Return the settings files that do not count, with what is wrong with each."""
+    foreign: "list[tuple[str, str]]" = []
+    _config_files(foreign)
+    return foreign
+
+
+def _config_files(foreign: "list[tuple[str, str]]") -> "list[str]":
     named = os.environ.get("REMOTE_WHEEL_CONFIG_FILE")
     if named is not None:
         return [named] if named else []
@@ -86,14 +97,46 @@ def config_files() -> "list[str]":
     else:
         folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home_folder(), ".config")
     own = os.path.join(folder, "remote_wheel", "config.toml")
-    found = [own] if os.path.isabs(own) and os.path.isfile(own) else []
+    found = [own] if os.path.isabs(own) and _may_count(own, foreign) else []
     above, place = "", working_folder()
     while place != above:
         project = os.path.join(place, "pyproject.toml")
-        if os.path.isfile(project):
+        if _may_count(project, foreign):
             return [*found, project]
         place, above = os.path.dirname(place), place
     return found
+
+
+def _may_count(path: str, foreign: "list[tuple[str, str]]") -> bool:
+    """Whether there is a file that only this user or root could have written; else *foreign* gets what is wrong."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    if status.st_mode & 0o170000 != 0o100000:
+        return False
+    geteuid = getattr(os, "geteuid", None)
+    if geteuid is None:
+        return True
+    if status.st_uid not in (0, geteuid()):
+        foreign.append((path, f"it belongs to user {status.st_uid}"))
+        return False
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not is_own_group(status.st_gid)):
+        foreign.append((path, f"others can write it (mode {status.st_mode & 0o7777:04o})"))
+        return False
+    return True
+
+
+def is_own_group(number: int) -> bool:
+    """Whether a group is this user's alone: it has the user's name, and nobody is in it but, may be, the user."""
+    import grp
+    import pwd
+
+    try:
+        group, user = grp.getgrgid(number), pwd.getpwuid(os.geteuid())
+    except KeyError:  # it has no name: nobody can say who is in it
+        return False
+    return (group.gr_name == user.pw_name or number == 0) and set(group.gr_mem) <= {user.pw_name, "root"}
 
 
 def is_on(option: str, options: "Mapping[str, Any]") -> bool:
@@ -189,8 +232,9 @@ def read_record(path: str, *, is_offline: bool = False, now_s: "float | None" = 
     try:
         with os.fdopen(os.open(path, READ), "rb") as file:
             status = os.fstat(file.fileno())
-            # Nobody else can have put there what is only ours where the folder is, too.
-            if not (_is_private(status) and _is_private(os.stat(os.path.dirname(path)))):
+            # Nobody else can have put there what is only ours where the folder and the version's are, too.
+            room = os.path.dirname(path)
+            if not (is_private(status) and is_private(os.stat(room)) and is_private(os.stat(os.path.dirname(room)))):
                 return None
             data = file.read()
     except OSError:
@@ -247,7 +291,7 @@ def tokens_of(paths: "Iterable[str]") -> "list[tuple[str, tuple[int, ...] | None
     return [(path, file_token(path)) for path in dict.fromkeys(named)]
 
 
-def _is_private(status: "os.stat_result") -> bool:
+def is_private(status: "os.stat_result") -> bool:
     """Whether only this user could have written it; always on Windows, where the profile's ACL says so."""
     geteuid = getattr(os, "geteuid", None)
     if geteuid is None:

@@ -100,8 +100,10 @@ class DamagedImage(Exception):
 
 
 def is_of_another_form(data: "bytes | memoryview") -> bool:
-    """Whether *data* ends as the images of another version of this library do."""
-    return is_later_or_earlier(bytes(data[-_TRAILER_BYTES:][:4]), _MAGIC)
+    """Whether *data* ends as the images of another version of this library, or for another interpreter, do."""
+    trailer = bytes(data[-_TRAILER_BYTES:][:8])
+    is_of_another = trailer[:4] == _MAGIC and trailer[4:] != INTERPRETER.to_bytes(4, "little")
+    return is_of_another or is_later_or_earlier(trailer[:4], _MAGIC)
 
 
 def is_later_or_earlier(magic: bytes, own: bytes) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from remote_wheel.mounts.isolation import Isolation
 
-from remote_wheel.mounts import children, collector, leases
+from remote_wheel.mounts import boot, children, collector, leases
 from remote_wheel.mounts.finder import (
     METADATA_READERS,
     MountFinder,
@@ -191,7 +191,24 @@ def _opened(entries: "Iterable[dict[str, Any]]") -> "list[Root]":
             leases.hold(store, digests)
         except OSError as error:  # it is being removed
             raise DamagedImage(store) from error
+    if used:
+        _check_private(entries)
     return [_root_of_entry(entry) or _open(entry) for entry in entries]
+
+
+def _check_private(entries: "Iterable[dict[str, Any]]") -> None:
+    """Raise DamagedImage where another user could have changed an image, a tree or the folder of either."""
+    used = {path: None for entry in entries if "data" not in entry for path in (entry["image"], entry["root"])}
+    folders = dict.fromkeys(map(os.path.dirname, used))
+    rooms = dict.fromkeys(os.path.dirname(path) for path in folders)  # of which one is the store's own folder
+    for path in {**used, **folders, **rooms}:
+        try:
+            if not boot.is_private(os.stat(path)):
+                raise DamagedImage(path)
+        except FileNotFoundError:  # a tree that is still to be made
+            continue
+        except OSError as error:
+            raise DamagedImage(path) from error
 
 
 def _open(entry: "dict[str, Any]") -> Root:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from remote_wheel.errors import StoreError
 from remote_wheel.spec.pieces import crc_of, pieces
 from remote_wheel.store.files import Buffer, Disk, Manifest, Staged, load_manifest, token_of
+from remote_wheel.store.strict import check_ours
 
 _TAG: Final = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -47,7 +48,7 @@ class Store:
         self.folder = folder
         self._root = folder / version
         self._root_text = str(self._root)
-        self.files.make_folder(folder)
+        self.files.make_folder(folder, is_first=True)
         if self.files.keeps and not (folder / "CACHEDIR.TAG").exists():
             self.files.write(folder / "CACHEDIR.TAG", _TAG)
         for folder_of_ours in (self._root, *(self._root / room for room in _ROOMS)):
@@ -177,12 +178,13 @@ class Store:
             return False
         renewed: Manifest = {}
         try:
+            check_ours(tree, os.lstat(tree))
             for path, (size, crc, token) in made.items():
                 found = token_of(os.lstat(tree / path))
                 if found != token and not self._is_file_whole(tree / path, size, crc):
                     return False
                 renewed[path] = size, crc, found
-        except OSError:
+        except (OSError, StoreError):
             return False
         if renewed != made:
             self.files.renew_manifest(_manifest(tree), renewed)

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple
 
 from remote_wheel.errors import StoreError
+from remote_wheel.store.strict import check_ours, check_way_to
 
 Buffer = bytes | memoryview
 Token = tuple[int, ...]  # what another file in a file's place would not have
@@ -71,11 +72,20 @@ class Disk:
 
     keeps: bool = True  # whether what is written is there for others, and later
 
-    def make_folder(self, path: Path) -> None:
-        """Make *path* and what is above it; raise StoreError unless it is a real folder that only we can write."""
+    def make_folder(self, path: Path, *, is_first: bool = False) -> None:
+        """Make *path* and what is above it, for us alone. Raises StoreError unless only we can write to it.
+
+        With *is_first* nobody else may be able to put another in its place either: it, and all above it, is looked at.
+        It may be a link then.
+        """
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = path.lstat()
+            for folder in reversed((path, *path.parents)):
+                with contextlib.suppress(FileExistsError):
+                    if not os.path.isdir(folder):
+                        folder.mkdir(mode=0o700)
+            status = path.stat() if is_first else path.lstat()
+            if is_first:
+                check_way_to(path)
         except OSError as error:
             raise failure(path, error) from error
         if not stat.S_ISDIR(status.st_mode):
@@ -272,17 +282,6 @@ def failure(path: Path | str, error: OSError) -> StoreError:
     """Return the StoreError of a system error."""
     is_unwritable = error.errno in _UNWRITABLE
     return StoreError(path=str(path), reason=error.strerror or str(error), is_unwritable=is_unwritable)
-
-
-def check_ours(path: Path, status: os.stat_result, *, is_file: bool = False) -> None:
-    """Raise StoreError unless *status* is of what only this user can write, as OpenSSH's StrictModes asks for."""
-    if is_file and not stat.S_ISREG(status.st_mode):
-        raise StoreError(path=str(path), reason="it is a link or no file")
-    if os.name == "posix":
-        if status.st_uid != os.geteuid():
-            raise StoreError(path=str(path), reason=f"it belongs to user {status.st_uid}")
-        if status.st_mode & 0o022:
-            raise StoreError(path=str(path), reason=f"others can write it (mode {stat.S_IMODE(status.st_mode):04o})")
 
 
 def discard_staged() -> None:

@@ -25,7 +25,7 @@ class Memory(Disk):
         self._gone: set[str] = set()
         self._locks = _Locks()
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path, *, is_first: bool = False) -> None:
         """Need none."""
 
     def is_folder(self, path: Path) -> bool:
