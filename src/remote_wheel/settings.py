@@ -163,7 +163,7 @@ def read_config(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
 
 
 def notes_of_foreign(files: Iterable[tuple[str, str]]) -> list[str]:
-    """Return what to tell of settings files that do not count, as *files* are (path, reason); of those with a setting."""
+    """Return what to tell of settings files that do not count, given as (path, reason); of those with a setting."""
     notes = []
     for path, reason in files:
         try:

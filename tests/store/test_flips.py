@@ -1,7 +1,11 @@
 """Bytes that rot: whatever is read of a store is what was written, or counts as not there."""
 
 import marshal
+import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -15,6 +19,7 @@ from remote_wheel.mounts.image import DamagedImage, Image
 from remote_wheel.store.cache import Store
 from tests.conftest import Python
 from tests.loopback import LoopbackIndex
+from tests.mounts.test_executed import SUFFIX, forget_times, make_library
 
 MUTATIONS = 2000
 
@@ -131,3 +136,53 @@ def test_code_is_read_whole_or_not_at_all(index: LoopbackIndex, python: Python, 
     (path,) = (cache / "v1" / "images").rglob("*.zip")
     code = marshal.loads(image_contents(path)["lib.pyc"])
     assert isinstance(code, CodeType)
+
+
+STARTS = 125
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or not shutil.which("cc"), reason="NO COMPILER")
+@pytest.mark.parametrize("seed", range(8))
+def test_no_start_ends_in_a_crash(index: LoopbackIndex, cache: Path, tmp_path: Path, seed: int) -> None:
+    """A thousand starts, each with one file changed before: flipped, cut or filled; some as if nobody had noticed."""
+    own = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    files: dict[str, str | bytes] = {
+        "native/__init__.py": "V = 1\nfrom native import _fast, other\n",
+        "native/other.py": "V = 3\n",
+        f"native/_fast{SUFFIX}": make_library(tmp_path, 2),
+    }
+    index.add("native", "1", files, tag=f"{own}-{own}-linux_{os.uname().machine}", requires=["pure"])
+    index.add("pure", "1", {"pure/__init__.py": "from pure.part import V\n", "pure/part.py": "V = 4\n"})
+    code = (
+        "import remote_wheel; m = remote_wheel.require('native'); import pure; print(m.V, m._fast.V, m.other.V, pure.V)"
+    )
+
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+
+    randomly, told = random.Random(seed), 0
+    assert start().stdout == "1 2 3 4\n"
+    for _ in range(STARTS):
+        rooms = [cache / "v1" / room for room in ("images", "trees", "boot", "archives")]
+        there = sorted(each for room in rooms for each in room.rglob("*") if each.is_file() and each.stat().st_size)
+        path, kind = randomly.choice(there), randomly.choice(["flip", "cut", "fill", "fill all"])
+        data = bytearray(path.read_bytes())
+        place = randomly.randrange(len(data))
+        if kind == "flip":
+            data[place] ^= 1 << randomly.randrange(8)
+        elif kind == "cut":
+            del data[place:]
+        else:
+            end = len(data) if kind == "fill all" else min(len(data), place + 4096)
+            begin = 0 if kind == "fill all" else place
+            data[begin:end] = bytes(end - begin)
+        path.write_bytes(data)
+        if path.parent.parent.name == "images" and randomly.randrange(2):
+            forget_times(cache)
+        done = start()
+        if "was verified; start again" in done.stderr:  # the archive was changed before, which no warm start reads
+            told += 1
+            done = start()
+        assert (done.returncode, done.stdout) == (0, "1 2 3 4\n"), (kind, path, done.returncode, done.stderr)
+    assert told < STARTS // 10

@@ -29,7 +29,7 @@ from remote_wheel.api.satisfied import check_binaries, check_satisfies
 from remote_wheel.errors import InvalidSource, NetworkError, NotCached, StoreError, UsageError
 from remote_wheel.index.listing import Listing, Release
 from remote_wheel.index.target import Target, target_elsewhere, target_of_this_machine
-from remote_wheel.mounts import boot, leases
+from remote_wheel.mounts import boot
 from remote_wheel.resolution.plan import Pin, Plan, plan_from_json, plan_to_json
 from remote_wheel.settings import merge_settings, notes_of_foreign, overlaid, pip_config_files, read_config
 from remote_wheel.spec.amounts import parse_budget
@@ -402,7 +402,7 @@ class _Run:
             raise StoreError(path=str(self._store.archive_path(sha256)), reason="it is gone, or damaged")
         archive = Archive(view, subject=filename, limits=self._settings.limits)
         names = {member.partition(".data/scripts/")[2]: member for member in members}
-        leases.hold_for_making(str(self._store.root), sha256)
+        self._store.hold(sha256)
         folder = self._store.unpack(
             f"{sha256}-programs", dict.fromkeys(names, True), lambda name: archive.chunks(names[name])
         )
@@ -440,7 +440,7 @@ class _Run:
     def _bundle_file(self, pin: Pin) -> dict[str, Any]:
         acquired = self._planner.acquired(pin)
         verified = acquired.verified if acquired else self._fetch(pin)
-        leases.hold_for_making(str(self._store.root), verified.sha256)
+        self._store.hold(verified.sha256)
         path = self._store.archive_path(verified.sha256)
         return {
             "project": pin.name,

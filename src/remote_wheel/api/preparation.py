@@ -15,7 +15,6 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from remote_wheel.api.catalog import Progress
 from remote_wheel.errors import InvalidMetadata, MustBeUnpacked, NothingToUnpackTo
-from remote_wheel.mounts import leases
 from remote_wheel.mounts.image import LEAN, MODULE, PACKAGE, DamagedImage, Image
 from remote_wheel.mounts.published import make_entry, published_path
 from remote_wheel.prepare.image import (
@@ -90,7 +89,7 @@ class Preparation:
         if without:
             variant += f"-without-{hashlib.sha256(' '.join(without).encode()).hexdigest()[:16]}"
         if sha256:
-            self._hold(sha256)
+            self._store.hold(sha256)
         facts = self._known(f"{sha256}{choice}{variant}") if sha256 else None
         if facts and (
             (facts["name"], facts["version"]) != (name, version)
@@ -100,7 +99,7 @@ class Preparation:
         if facts is None:
             archive = verified()
             sha256 = archive.sha256
-            self._hold(sha256)
+            self._store.hold(sha256)
             key = f"{sha256}{choice}{variant}"
             with self._store.lock(f"image {self._interpreter} {key}"):
                 facts = self._known(key)
@@ -122,11 +121,6 @@ class Preparation:
         """Return what tells the shared libraries of an unpacked archive from others in their place."""
         made = self._store.manifest(key) or {}
         return {path: token for path, (_, _, token) in made.items() if is_native(path)}
-
-    def _hold(self, sha256: str) -> None:
-        """Have nobody remove what is made of an archive, or used of it, while this process lives."""
-        if self._store.keeps:
-            leases.hold_for_making(str(self._store.root), sha256)
 
     def finish(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Return an *entry* with its image made whole; as it is where what that takes is not there any more."""

@@ -174,15 +174,23 @@ def fetch_script(url: str, options: "Mapping[str, Any]", cache_dir: "str | None"
 
     answer = answer_of(request_of("fetch", (url,), checked(options), cache_folder(cache_dir)))
     store, sha256 = answer["kept"]
-    path = ""
-    if store:
-        from os.path import join
+    source = str(answer["source"]).encode("latin-1")
+    return source, str(answer["shown"]), _file_of(source, store, sha256) if store else ""
 
-        from remote_wheel.mounts import leases
 
+def _file_of(source: bytes, store: str, sha256: str) -> str:
+    """Return the file of the store that has the script, for who reads or starts it by its name; "" if it has not."""
+    from os.path import join
+
+    from remote_wheel.mounts import leases
+
+    path = join(store, "archives", sha256)
+    try:
         leases.hold(store, (sha256,))
-        path = join(store, "archives", sha256)
-    return str(answer["source"]).encode("latin-1"), str(answer["shown"]), path
+        with open(path, "rb") as file:
+            return path if file.read() == source else ""
+    except OSError:  # it is being removed, or was changed
+        return ""
 
 
 def script_path(target: str) -> str:

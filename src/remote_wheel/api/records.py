@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -171,7 +172,10 @@ class Recorder:
 
 def _paths_of(entry: Mapping[str, Any]) -> Iterable[str]:
     """Return the files and folders that a record's entry rests on; one that is still to be unpacked rests on none."""
-    return dict.fromkeys((entry["image"], *(() if entry["is_packed"] else (entry["root"],))))
+    tree = () if entry["is_packed"] else (entry["root"],)
+    # What others read of a tree by themselves, to find distributions and programs: it is as it was unpacked.
+    info = [os.path.join(root, entry["dist_info"], name) for root in tree for name in ("METADATA", "entry_points.txt")]
+    return dict.fromkeys((entry["image"], *tree, *(path for path in info if os.path.isfile(path))))
 
 
 def _choices(pin: Pin, entries: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Wheels unpacked into a plain folder, as installers lay out site-packages: for editors, type checkers and images."""
 
+import configparser
 import hashlib
 import os
 import shutil
@@ -13,10 +14,12 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.exceptions import InstallerError
 from installer.sources import WheelFile
-from installer.utils import get_launcher_kind
+from installer.utils import get_launcher_kind, parse_entrypoints
 
 from remote_wheel.api.bundling import BundledFile
-from remote_wheel.errors import StoreError, UsageError
+from remote_wheel.api.interpreter import find_interpreters
+from remote_wheel.errors import InvalidMetadata, StoreError, UsageError
+from remote_wheel.verify.names import name_fault
 
 _OURS: Final = ".remote-wheel-unpacked"  # says that a folder was made here, and may be replaced
 
@@ -63,11 +66,24 @@ def _replace(folder: Path, staging: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _check_programs(wheel: WheelFile, filename: str) -> None:
+    """Raise InvalidMetadata where the wheel's entry points can't be read, or one has a name that is no file's."""
+    if "entry_points.txt" not in wheel.dist_info_filenames:
+        return
+    try:
+        programs = [name for name, *_ in parse_entrypoints(wheel.read_dist_info("entry_points.txt"))]
+    except (ValueError, AssertionError, configparser.Error) as error:  # no UTF-8, no "module:attribute", no INI file
+        raise InvalidMetadata(subject=filename, reason=f"its entry_points.txt can't be read: {error}") from error
+    for name in programs:
+        if "/" in name or name_fault(name):
+            raise InvalidMetadata(subject=filename, reason=f"its program {name!r} has a name that no file can have")
+
+
 def _install(staging: Path, folder: Path, file: BundledFile) -> None:
     places = {"purelib": "", "platlib": "", "scripts": "bin", "headers": "include", "data": ""}
     destination = SchemeDictionaryDestination(
         {scheme: str(staging / place) for scheme, place in places.items()},
-        interpreter=sys.executable,
+        interpreter=next(find_interpreters(), sys.executable),
         script_kind=get_launcher_kind(),
     )
     with open(file.path, "rb") as opened:
@@ -77,7 +93,9 @@ def _install(staging: Path, folder: Path, file: BundledFile) -> None:
         with zipfile.ZipFile(opened) as archive:
             archive.filename = file.filename  # the store knows it by its digest
             try:
-                install(WheelFile(archive), destination, {"INSTALLER": b"remote_wheel\n"})
+                wheel = WheelFile(archive)
+                _check_programs(wheel, file.filename)
+                install(wheel, destination, {"INSTALLER": b"remote_wheel\n"})
             except (InstallerError, FileExistsError) as error:
                 reason = f"{file.filename} can't be unpacked beside the others: {error}".replace(
                     str(staging), str(folder)

@@ -237,13 +237,13 @@ class _Session(requests.Session):
                 prepared_request.prepare_auth(found)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is None:
-            return None
         try:
+            target = super().get_redirect_target(resp)
+            if target is None:
+                return None
             joined = urljoin(resp.url, target)
             parts, _ = urlsplit(joined), _place_of(joined)
-        except ValueError:  # its text would be the URL
+        except ValueError:  # bytes that are no UTF-8, or a URL that its text would have
             raise ServerError(url=redact(resp.url), reason="it redirects to what is no URL") from None
         if parts.scheme not in ("http", "https"):
             raise ServerError(url=redact(resp.url), reason=f"it redirects to {parts.scheme}:, which is not followed")

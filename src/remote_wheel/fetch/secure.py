@@ -43,6 +43,10 @@ def check_host(url: str, allowed_hosts: Collection[str], allowed_by: str) -> Non
 
     Raises ServerError where it is not clear which host a URL means.
     """
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # its text would be the URL
+        raise ServerError(url=redact(url), reason="it is no URL: its host or port is none") from None
     if not is_host_clear(url):
         raise ServerError(url=redact(url), reason="which host it means depends on who reads it")
     if allowed_hosts and not url.startswith("file:") and not is_host_allowed(url, allowed_hosts):

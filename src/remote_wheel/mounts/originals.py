@@ -43,7 +43,7 @@ def source_of(root: "Root", name: str) -> bytes:
             data = b""
         if sha256(data).digest() == digest:
             return data
-    return _restored(root, name)
+    return restored(root, name)
 
 
 def check_libraries(root: "Root") -> None:
@@ -65,7 +65,7 @@ def check_libraries(root: "Root") -> None:
             found[name] = ()
         if found[name] != tokens.get(name, ()) or not found[name]:
             if _digest_of(place) != digest:
-                _restored(root, name)
+                restored(root, name)
             found[name] = token_of(os.lstat(place))
     root.facts["tokens"] = found
 
@@ -103,7 +103,7 @@ def _digest_of(path: str) -> bytes:
     return bytes(hasher.digest())
 
 
-def _restored(root: "Root", name: str) -> bytes:
+def restored(root: "Root", name: str) -> bytes:
     """Return a file as it is in the archive, put in its place in a tree. Raises StoreError where that can't be."""
     data = _read_archived(root, name)
     if data is None or not _is_verified(root, name, data):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from remote_wheel.errors import StoreError
+from remote_wheel.mounts import leases
 from remote_wheel.spec.pieces import crc_of, pieces
 from remote_wheel.store.files import Buffer, Disk, Manifest, Staged, load_manifest, token_of
 from remote_wheel.store.strict import check_ours
@@ -122,6 +123,16 @@ class Store:
     def has_archive(self, sha256: str) -> bool:
         """Whether there is one of that digest, damaged or not."""
         return self.files.is_file(self.archive_path(sha256))
+
+    def hold(self, sha256: str) -> None:
+        """Have nobody remove an archive, and what is made of it, while this process lives. Raises StoreError."""
+        if not self.keeps:
+            return
+        try:
+            leases.hold_for_making(self._root_text, sha256)
+        except OSError as error:
+            reason = f"another process has held what is of {sha256[:12]}… for itself for too long; it may have stopped"
+            raise StoreError(path=os.path.join(self._root_text, leases.NAME), reason=reason) from error
 
     # --- images and trees: what mounting needs ---------------------------------------------------------------
 
