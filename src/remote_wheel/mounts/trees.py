@@ -35,6 +35,9 @@ def make(root: "Root") -> None:
         try:
             if not os.path.isdir(root.path):
                 _unpack(root)
+        except OSError:
+            if not os.path.isdir(root.path):  # else, where there are no locks, somebody else was first
+                raise
         finally:
             _unlock(lock)
     except (OSError, ValueError, zlib.error, DamagedImage) as error:
@@ -61,6 +64,13 @@ def _lock(path: str) -> int:
                 return descriptor
         except FileNotFoundError:  # who had it has removed the file
             pass
+        except OSError as error:
+            import errno
+
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # a file system that has no locks:
+                return descriptor  # what is made is whole or not there, if by two at once
+            os.close(descriptor)
+            raise
         except BaseException:
             os.close(descriptor)
             raise
@@ -70,7 +80,10 @@ def _lock(path: str) -> int:
 def _unlock(descriptor: int) -> None:
     import fcntl
 
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor, too
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor, too
+    except OSError:  # it could not be locked either
+        pass
     os.close(descriptor)
 
 

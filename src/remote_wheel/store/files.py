@@ -26,6 +26,8 @@ Token = tuple[int, ...]  # what another file in a file's place would not have
 Manifest = dict[str, tuple[int, int, Token]]  # of a tree: path → size in bytes, CRC-32, token
 _FEW: Final = 16  # files that are not worth a thread
 _WRITERS: Final = 4
+_NO_LOCKS: Final = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # as file systems of clusters may be mounted
+_PATIENCE_WITHOUT_LOCKS_S: Final = 60.0  # for a file that says so: nobody takes it back for who has died
 _POLL_S: Final = 0.005  # who waits for what another makes is near the end of a user's patience
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 # A pipe in the place of a file of ours is no file, and nobody waits for who writes into it.
@@ -294,13 +296,21 @@ def discard_staged() -> None:
 def _locked(path: Path, *, may_wait: bool) -> Iterator[None]:
     import filelock  # not needed where nothing is made
 
-    lock = filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S, timeout=-1 if may_wait else 0)
+    lock: filelock.BaseFileLock
     try:
         with contextlib.suppress(FileNotFoundError):
             check_ours(path, path.lstat(), is_file=True)
+        if _has_locks(path):
+            lock = filelock.FileLock(path, mode=0o600, poll_interval=_POLL_S, timeout=-1 if may_wait else 0)
+        else:
+            patience_s = _PATIENCE_WITHOUT_LOCKS_S if may_wait else 0
+            lock = filelock.SoftFileLock(f"{path}.held", mode=0o600, poll_interval=_POLL_S, timeout=patience_s)
         lock.acquire()
     except filelock.Timeout as error:
-        raise LockIsHeld from error
+        if not may_wait:
+            raise LockIsHeld from error
+        Path(lock.lock_file).unlink(missing_ok=True)  # who made it has died: what is made here is whole or not there
+        lock.acquire()
     except NotImplementedError as error:
         raise StoreError(path=str(path), reason=str(error)) from error
     except OSError as error:
@@ -310,6 +320,22 @@ def _locked(path: Path, *, may_wait: bool) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # what is refused here, the process's end does
             lock.release()
+
+
+def _has_locks(path: Path) -> bool:
+    """Whether the file system can lock *path*: some of clusters answer that they can't, or that nobody has done it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where files can always be locked
+        return True
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # it changes nothing, and is answered as locking is
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(descriptor)
+    return True
 
 
 @contextmanager
