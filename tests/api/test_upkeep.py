@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -345,3 +346,25 @@ def test_amounts_to_read_and_amounts_that_are_none() -> None:
 @pytest.mark.parametrize("arguments", [["prune"], ["prune", "--max-size", "x"], ["prune", "--older-than", "x"], []])
 def test_usage(remote_wheel: Python, arguments: list[str]) -> None:
     assert "error:" in remote_wheel("cache", *arguments, expect=2).stderr
+
+
+@POSIX
+@pytest.mark.parametrize("way", ["clean", "moved"])
+def test_a_cache_goes_while_images_are_made_whole(
+    index: LoopbackIndex, python: Python, remote_wheel: Python, cache: Path, way: str
+) -> None:
+    """Behind a first use somebody still compiles and writes: what is deleted stays so, and the next use is like it."""
+    code = "\n".join(f"def f{number}(): return {number}" for number in range(100))
+    index.add("large", "1", {"large/__init__.py": "V = 1\n"} | {f"large/m{n}.py": code for n in range(80)})
+    run = "import remote_wheel; print(remote_wheel.require('large').V)"
+    for _ in range(4):
+        assert python(run).stdout == "1\n"
+        if way == "clean":
+            remote_wheel("cache", "clean")
+            continue
+        gone = cache.with_name("gone")
+        cache.rename(gone)
+        shutil.rmtree(gone)
+        time.sleep(0.3)
+        assert not cache.exists()
+    assert python(run).stdout == "1\n"
