@@ -45,6 +45,7 @@ class LoopbackIndex:
     user: str = ""  # "user:password" demands basic authentication
     files: dict[str, list[IndexedFile]] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)  # path → content
+    content_types: dict[str, str] = field(default_factory=dict)  # of these, by path
     statuses: dict[str, int] = field(default_factory=dict)  # path → status answered instead
     status_body: bytes = b""  # what comes with it
     redirects: dict[str, str] = field(default_factory=dict)  # path → Location

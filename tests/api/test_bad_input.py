@@ -245,6 +245,15 @@ def test_html_error_page_in_place_of_an_index_page(index: LoopbackIndex, caught:
     assert "its content type is application/octet-stream" in message
 
 
+def test_a_page_of_another_kind_of_html(index: LoopbackIndex, caught: Catch) -> None:
+    """What pip and uv refuse, too: XHTML may mean other links than HTML, read from the same bytes."""
+    index.extra["/simple/thing/"] = b"<!DOCTYPE html><a href='thing-1-py3-none-any.whl'>thing-1-py3-none-any.whl</a>"
+    index.content_types["/simple/thing/"] = "application/xhtml+xml"
+    name, message, *_ = caught.require("thing")
+    assert name == "InvalidIndexPage"
+    assert "its content type is application/xhtml+xml" in message
+
+
 def test_conflict_with_a_version_already_imported(index: LoopbackIndex, caught: Catch) -> None:
     index.add("packaging", "1.0")
     name, message, hint, *_ = caught("import packaging; remote_wheel.require('packaging==1.0')")

@@ -456,6 +456,40 @@ def test_a_keyring(index: LoopbackIndex, resolving: Resolving, python: Python, t
     )
 
 
+def test_a_user_in_the_url_and_the_password_in_netrc(
+    index: LoopbackIndex, resolving: Resolving, tmp_path: Path
+) -> None:
+    """Combined as uv does it; a login of another user in the file is none of this one."""
+    index.user = "me:netrc-secret"
+    index.add("ours", "1.0")
+    netrc = tmp_path / "home" / ".netrc"
+    options = f"index_url={index.url.replace('//', '//me@')!r}"
+    for user, expected in (("somebody", "AccessDenied: "), ("me", "ours==1.0")):
+        netrc.write_text(f"machine 127.0.0.1 login {user} password netrc-secret\n")
+        netrc.chmod(0o600)
+        assert resolving("ours", options=options).startswith(expected)
+
+
+def test_a_user_in_the_url_and_the_password_in_the_keyring(
+    index: LoopbackIndex, resolving: Resolving, tmp_path: Path
+) -> None:
+    index.user = "me:keyring-secret"
+    index.add("ours", "1.0")
+    (tmp_path / "backend.py").write_text(
+        "import keyring.backend\n"
+        "class Backend(keyring.backend.KeyringBackend):\n    priority = 1\n"
+        "    def get_password(self, service, username): return 'keyring-secret' if username == 'me' else None\n"
+        "    def set_password(self, service, username, password): raise NotImplementedError\n"
+        "    def get_credential(self, service, username):\n"
+        "        from keyring.credentials import SimpleCredential\n"
+        "        return SimpleCredential('me', 'keyring-secret') if username == 'me' else None\n"
+    )
+    environ = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
+    for user, expected in (("somebody", "AccessDenied: "), ("me", "ours==1.0")):
+        options = f"index_url={index.url.replace('//', f'//{user}@')!r}"
+        assert resolving("ours", options=options, **environ).startswith(expected)
+
+
 def test_plain_http_to_a_named_host(index: LoopbackIndex, resolving: Resolving) -> None:
     """By another name of this machine, which is not known to be it."""
     index.add("thing", "1.0")

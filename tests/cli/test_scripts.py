@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from remote_wheel.errors import UsageError
 from tests.conftest import COMMAND, Python
 from tests.loopback import LoopbackIndex, serve
 
@@ -212,6 +213,45 @@ def test_unpack(shop: LoopbackIndex, remote_wheel: Python, python: Python, tmp_p
     assert "can't be unpacked beside the others" in remote_wheel("unpack", "clash", "new", expect=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".new", "new"))) == []
     assert os.listdir(tmp_path / "mine") == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_unpack_that_is_broken_off_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: int
+) -> None:
+    """Between the two renames there is the new folder or the old one, whatever happens."""
+    from remote_wheel.api.unpacking import unpack_wheels
+
+    folder = tmp_path / "site"
+    unpack_wheels(folder, [])
+    (folder / "earlier.py").write_text("")
+    calls, rename = [], Path.rename
+
+    def failing_rename(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == failing:
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+    with pytest.raises((UsageError, KeyboardInterrupt)):
+        unpack_wheels(folder, [])
+    assert [path.name for path in tmp_path.iterdir() if "site" in path.name] == ["site"]
+    assert (folder / "earlier.py").exists()
+    unpack_wheels(folder, [])
+    assert not (folder / "earlier.py").exists()
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "", "x\\y", "x\x07"])
+def test_a_program_with_a_name_that_no_file_has(
+    index: LoopbackIndex, remote_wheel: Python, tmp_path: Path, name: str
+) -> None:
+    index.add("odd", "1", {"odd.py": "V = 1\n"}, entry_points=f"[console_scripts]\n{name} = odd:V\n")
+    said = remote_wheel("unpack", "odd", "site", expect=2).stderr
+    assert "odd-1-py3-none-any.whl has unusable metadata" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "site").exists()
 
 
 def test_which_version_of_a_program(index: LoopbackIndex, remote_wheel: Python) -> None:

@@ -11,13 +11,14 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.wheels import make_wheel, make_zip
-from remote_wheel.errors import FetchTimeout
+from remote_wheel.errors import FetchError, FetchTimeout, NotFound
 from remote_wheel.fetch.client import Client
 from remote_wheel.settings import Limits
 from tests.conftest import Python
@@ -397,3 +398,36 @@ def test_a_server_that_drips_is_left_in_time(ssh: SshServer) -> None:
     assert time.monotonic() - started_s < 10
     listener.close()
     thread.join(5)
+
+
+def test_a_channel_that_failed_is_not_used_again(ssh: SshServer) -> None:
+    """An answer may be under way on it that nobody waits for any more; a file that is not there is no failure."""
+    from remote_wheel.fetch import sftp
+
+    place = ssh.put("some.bin", b"contents")
+    client = Client(Limits(read_timeout_s=5.0, retries=0))
+    url = client.learn(f"sftp://127.0.0.1:{ssh.port}{place}", ssh.fingerprint)
+    made = []
+    channel = sftp._Connection.channel
+
+    @contextlib.contextmanager
+    def watched(self: sftp._Connection) -> Iterator[Any]:
+        with channel(self) as found:
+            made.append(found)
+            yield found
+            if len(made) == 2:
+                raise TimeoutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sftp._Connection, "channel", watched)
+        assert client.fetch(url, max_bytes=100).body == b"contents"
+        with pytest.raises(FetchError):
+            client.fetch(url, max_bytes=100)
+        assert client.fetch(url, max_bytes=100).body == b"contents"
+        with pytest.raises(NotFound):
+            client.fetch(f"{url}-gone", max_bytes=100)
+        assert client.fetch(url, max_bytes=100).body == b"contents"
+    first, second, third, fourth, fifth = made
+    assert first is second
+    assert third is not second
+    assert third is fourth is fifth

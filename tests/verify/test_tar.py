@@ -177,6 +177,47 @@ def test_a_size_that_readers_take_differently_is_refused() -> None:
         read(header(whole, 0, slice(124, 136), b"\0" + b"00000002000"))
 
 
+def extended(kind: bytes, body: bytes) -> bytes:
+    """Return an extended header with its contents, as it stands in front of a member."""
+    member = tarfile.TarInfo("././@LongLink" if kind in b"LK" else "pax")
+    member.type, member.size = kind, len(body)
+    return member.tobuf(tarfile.USTAR_FORMAT) + body.ljust(-(-len(body) // 512) * 512, b"\0")
+
+
+def pax(name: str, value: str) -> bytes:
+    line = f" {name}={value}\n"
+    return f"{len(line) + 2}{line}".encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "rule"),
+    [
+        ([(b"x", pax("path", "a.py")), (b"x", pax("path", "b.py"))], "two extended headers"),
+        ([(b"L", b"a.py\0"), (b"L", b"b.py\0")], "two extended headers"),
+        ([(b"L", b"a.py\0"), (b"x", pax("path", "b.py"))], "two extended headers"),
+        ([(b"x", pax("path", "b.py")), (b"L", b"a.py\0")], "two extended headers"),
+        ([(b"L", b"\0")], "a member without a name"),
+        ([(b"x", pax("path", ""))], "an extended header can.t be read"),
+    ],
+)
+def test_names_that_readers_take_differently_are_refused(headers: list[tuple[bytes, bytes]], rule: str) -> None:
+    """GNU tar, tarfile and others see different names: the last header's, the first one's, the member's own."""
+    data = b"".join(extended(kind, body) for kind, body in headers) + make(entry("pkg/x.py", b"x"))
+    with pytest.raises(UnsafeArchive, match=rule):
+        read(data)
+
+
+def test_a_member_whose_header_has_no_name_is_refused() -> None:
+    with pytest.raises(UnsafeArchive, match="a member without a name"):
+        read(header(GOOD, 0, slice(0, 100), b""))
+
+
+def test_a_long_name_and_a_long_link_belong_together() -> None:
+    long = "/".join(["deep" * 10] * 6)
+    member = entry(long, type=tarfile.SYMTYPE, linkname=long + "/x")
+    assert read(make(member, format=tarfile.GNU_FORMAT)).read(long).decode() == long + "/x"
+
+
 @pytest.mark.parametrize("magic", [b"ustar  \0", b"\0" * 8], ids=["GNU", "v7"])
 def test_a_prefix_that_only_some_readers_take_is_refused(magic: bytes) -> None:
     changed = header(make(entry("pkg/a.py", b"x")), 0, slice(257, 265), magic)
