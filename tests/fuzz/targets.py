@@ -5,6 +5,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from packaging.utils import canonicalize_name
@@ -14,9 +15,13 @@ from remote_wheel.errors import RemoteWheelError
 from remote_wheel.index.page import parse_page
 from remote_wheel.index.target import target_of_this_machine
 from remote_wheel.resolution.pylock import parse_pylock
-from remote_wheel.settings import Limits
+from remote_wheel.settings import Limits, merge_settings, options_of_table
 from remote_wheel.spec.metadata import dump_metadata, load_metadata, parse_metadata
+from remote_wheel.spec.requirement import parse_requirement
 from remote_wheel.spec.requirements_file import parse_requirements_file
+from remote_wheel.spec.script import parse_script
+from remote_wheel.spec.source import is_source, parse_source, redact, without_secrets
+from remote_wheel.toml import load_toml
 from remote_wheel.verify.archive import Archive
 from remote_wheel.verify.tar import TarArchive
 from remote_wheel.verify.wheel import verify_wheel
@@ -113,6 +118,34 @@ def requirements(data: bytes) -> None:
         return
 
 
+def requirement(data: bytes) -> None:
+    """A requirement is read, whatever its marker holds, or refused."""
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(RemoteWheelError):
+        parse_requirement(text)
+    with suppress(RemoteWheelError):
+        if is_source(text):
+            parse_source(text)
+    redact(text)
+    without_secrets(text)
+
+
+def script(data: bytes) -> None:
+    """The block of a script is read by uv's meaning, or refused."""
+    with suppress(RemoteWheelError):
+        parse_script(data.decode("utf-8", "replace"), "/x/s.py", _TARGET.environment)
+
+
+def settings_table(data: bytes) -> None:
+    """A table of settings is read, or refused by its option."""
+    try:
+        table = load_toml(data.decode("utf-8", "replace"))
+    except ValueError:
+        return
+    with suppress(RemoteWheelError):
+        merge_settings({}, {}, {name: (value, "f") for name, value in options_of_table(table, "f").items()})
+
+
 def _tar_seed() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as made:
@@ -131,6 +164,26 @@ version = "1"
 [[packages.wheels]]
 url = "https://index.example/x-1-py3-none-any.whl"
 hashes = {{ sha256 = "{"0" * 64}" }}
+"""
+_SCRIPT = """dependencies = ["x>=1", "y; sys_platform == 'none'", "z"]
+requires-python = ">=3.8"
+[tool.uv]
+exclude-newer = 2026-01-01
+constraint-dependencies = ["x<9"]
+[tool.uv.sources]
+y = { index = "ours" }
+z = [{ url = "https://index.example/z-1-py3-none-any.whl", marker = "os_name == 'nt'" }]
+x = { git = "https://git.example/x.git", tag = "1" }
+[[tool.uv.index]]
+name = "ours"
+url = "https://index.example/simple/"
+explicit = true
+"""
+_SETTINGS = """index-url = "https://index.example/"
+allowed-hosts = ["a.example"]
+timeout-s = 5.0
+offline = "auto"
+max-cache-size = "2GB"
 """
 # reader → what it should read; the fuzzers change these
 TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
@@ -154,4 +207,10 @@ TARGETS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     ),
     "lock": (lock, (_LOCK.encode(),)),
     "requirements": (requirements, (b"x>=1 --hash=sha256:00\n-c c.txt\n--index-url https://index.example\n",)),
+    "requirement": (
+        requirement,
+        (b"x[y]>=1,<2; (os_name == 'nt' or 'a' in extra) and python_version < '4'", b"x @ https://u:p@a.example:1/x#a"),
+    ),
+    "script": (script, (_SCRIPT.encode(),)),
+    "settings": (settings_table, (_SETTINGS.encode(),)),
 }
