@@ -15,6 +15,7 @@ import pytest
 from remote_wheel.api import confine
 from tests.cli.test_sandbox import FORBIDDEN, PROBE, can_sandbox
 from tests.conftest import COMMAND, Python
+from tests.loopback import LoopbackIndex
 
 pytestmark = pytest.mark.skipif(bool(can_sandbox()), reason=f"NO SANDBOX: {can_sandbox()}")
 
@@ -294,6 +295,114 @@ def test_limits_that_nobody_named(python: Python) -> None:
         code,
     )
     assert python("", COMMAND, *words).stdout == "[-1, 9, -1]\n"
+
+
+def test_a_daemon_ends_where_the_whole_group_is_killed(python: Python, tmp_path: Path) -> None:
+    """As timeout(1) and job control do it: what has to end the rest is in a group of its own."""
+    script = tmp_path / "s.py"
+    script.write_text(DAEMON)
+    words = [sys.executable, COMMAND, "run", "--sandbox", str(script), "30"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
+        assert running.stdout is not None
+        daemon = int(running.stdout.readline())
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait(20)
+        assert is_gone(daemon)
+
+
+CHAINS = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        end = time.time() + 40
+        while time.time() < end:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        os._exit(0)
+time.sleep(0.3)
+"""
+
+
+def test_processes_that_fork_and_end_all_the_time_are_ended(python: Python, tmp_path: Path) -> None:
+    (tmp_path / "chains_of_this_test.py").write_text(CHAINS)
+    began = time.monotonic()
+    python("", COMMAND, "run", "--sandbox", "chains_of_this_test.py")
+    assert time.monotonic() - began < 30
+    named = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"chains_of_this_test" in read_if_there(path)]
+    assert named == []
+
+
+def read_if_there(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_where_ended_children_are_ignored(python: Python, tmp_path: Path) -> None:
+    """A caller's choice that is inherited: nobody would ever hear of the program's end."""
+    code = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    words = [sys.executable, "-c", code, sys.executable, COMMAND, "run", "--sandbox", "-c", "import sys; sys.exit(7)"]
+    assert subprocess.run(words, cwd=tmp_path, timeout=60, check=False, capture_output=True).returncode == 7
+
+
+def test_what_the_caller_of_an_environments_sandbox_sees(python: Python, tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("")
+    code = """
+        import subprocess, remote_wheel
+        env = remote_wheel.environment("./one.py")
+        many = ["-c", "import sys; print(len(sys.argv))", *["x" * 50] * 4000]
+        done = env.run(many, sandbox=True, capture_output=True, text=True)
+        print(done.stdout.strip(), done.args[1:] == many)
+        for code, options in {"1/0": {"check": True}, "import time; time.sleep(9)": {"timeout": 1}}.items():
+            try:
+                env.run(["-c", code], sandbox=True, capture_output=True, **options)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+                print(type(error).__name__, error.cmd[1])
+        for wrong in (None, 0, "yes"):
+            try:
+                env.run(["-c", "1"], sandbox=wrong)
+            except remote_wheel.errors.UsageError as error:
+                print(error)
+    """
+    assert python(code).stdout.splitlines() == [
+        "4001 True",
+        "CalledProcessError -c",
+        "TimeoutExpired -c",
+        *(f"sandbox is True, or the fields of one, not {wrong!r}" for wrong in (None, 0, "yes")),
+    ]
+
+
+def test_no_more_of_the_cache_is_read_than_is_mounted(index: LoopbackIndex, python: Python, cache: Path) -> None:
+    index.add("app", "1", {"app/__init__.py": "from app.part import V\n", "app/part.py": "V = 1\n"})
+    index.add("other", "1", {"other.py": ""})
+    python("import remote_wheel; remote_wheel.prefetch('other')")
+    code = f"""
+import app, os, subprocess, sys
+print(app.V, subprocess.run([sys.executable, "-c", "import app; print(app.V)"], capture_output=True, text=True).stdout)
+for room in ("archives", "pages", "locks", "leases", "boot", "trees", "images"):
+    try:
+        path = os.path.join({str(cache)!r}, "v1", room)
+        open(path) if room == "leases" else os.listdir(path)
+        print(room, "can be read")
+    except PermissionError:
+        pass
+"""
+    for _ in range(2):
+        assert python("", COMMAND, "run", "--sandbox", "--with", "app", "-c", code).stdout.split() == ["1", "1"]
+
+
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="NO SERVER: bubblewrap is not installed here")
+def test_bubblewrap_hands_no_variables_on_and_reads_no_pipe_twice(
+    python: Python, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2")
+    code = "print(b'hunter2' in open('/proc/1/environ', 'rb').read())"
+    assert python("", COMMAND, "run", "--sandbox-by", "bwrap", "-c", code).stdout == "False\n"
+    said = python("", COMMAND, "run", "--sandbox-by", "bwrap", "-", expect=2, stdin="print('ran')").stderr
+    assert "a script on standard input was read already" in said
 
 
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="NO SERVER: bubblewrap is not installed here")

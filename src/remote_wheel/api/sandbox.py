@@ -50,6 +50,7 @@ _VARIABLES: "Final" = (
     "LC_TIME", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES",
 )  # fmt: skip
 _INSIDE: "Final" = "REMOTE_WHEEL_INSIDE"  # set in bubblewrap's: the variables that the program gets, by their names
+_SECRETS: "Final" = ("_PASSWORD", "_USERNAME", "_TOKEN")  # how names of variables end that no sandbox gets
 _NOT_STARTED: "Final" = 126  # as shells have it
 
 
@@ -85,8 +86,6 @@ def limits_of(texts: "Iterable[str]") -> "list[tuple[int, int]]":
     """
     import resource
 
-    from remote_wheel.spec.amounts import parse_size
-
     found = dict(default_limits())
     for text in texts:
         name, _, amount = text.partition("=")
@@ -96,6 +95,8 @@ def limits_of(texts: "Iterable[str]") -> "list[tuple[int, int]]":
         kind = int(getattr(resource, _LIMITS[name][0]))
         found.pop(int(getattr(resource, _OF_LIMITS.get(name, _LIMITS[name][0]))), None)
         if amount.strip().lower() != "none":
+            from remote_wheel.spec.amounts import parse_size
+
             found[kind] = parse_size(amount)
     return list(found.items())
 
@@ -113,7 +114,7 @@ def check_paths(sandbox: Sandbox) -> None:
 
 def environment_for(given: "bool | Mapping[str, Any]") -> "dict[str, str]":
     """Return the variables that a program gets in the sandbox of Environment.run()."""
-    names = () if given is True or given is False else given.get("env", ())
+    names = _checked_fields(given).get("env", ())
     if isinstance(names, (str, bytes)):
         raise _wrong(message=f"env of a sandbox is a list of names, not {names!r}")
     return {name: os.environ[name] for name in (*_VARIABLES, *names) if name in os.environ}
@@ -163,12 +164,21 @@ def _become_wrapped(sandbox: Sandbox, reads: "Iterable[str]", words: "Sequence[s
     """Start this command again inside of bubblewrap, without its own sandbox; it finds in the cache what it needs."""
     from remote_wheel.api.interpreter import find_interpreters
 
+    if "-" in words and not any(word in words for word in ("-c", "-m", "--exe")):
+        way = "Give it a file, or leave --sandbox-by out."
+        raise _wrong(
+            message="a script on standard input was read already, and bubblewrap starts another process", way_out=way
+        )
     interpreter = next(find_interpreters(), None)
     if interpreter is None:
         raise _unavailable("there is no interpreter that could be started in it")
     command = [interpreter, "-P", "-m", "remote_wheel", *words]
     set_limits(limits_of(sandbox.limits))
-    environ = {**os.environ, _INSIDE: ",".join(sandbox.env)}
+    # What the program may not see is in no environment of the sandbox: all of it is readable by its first process.
+    needed = {name for name in os.environ if name.startswith("REMOTE_WHEEL_") and not name.endswith(_SECRETS)}
+    kept = {*_VARIABLES, *sandbox.env, *needed, "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH"}
+    environ = {name: value for name, value in os.environ.items() if name in kept and "@" not in value}
+    environ[_INSIDE] = ",".join(sandbox.env)
     os.execve(_bwrap(), ["bwrap", *wrapping(sandbox, reads), *command], environ)  # noqa: S606  # what was asked for
 
 
@@ -246,15 +256,15 @@ def run_sandboxed(
         if root.is_pending:
             make_tree(root)
     places = [place for root in roots for place in (root.path, root.image.path)]
-    program = [os.path.join(options.get("cwd") or "", word) for word in _program_in(command[1:])]
-    with tempfile.TemporaryDirectory(prefix="remote_wheel-sandbox-") as temporary:
+    program = [os.path.join(os.fsdecode(options.get("cwd") or ""), word) for word in _program_in(command[1:])]
+    # The processes that end what is left may still be at it when this one was told to wait no longer.
+    with tempfile.TemporaryDirectory(prefix="remote_wheel-sandbox-", ignore_cleanup_errors=True) as temporary:
         paths = {name: tuple(map(os.path.abspath, fields.get(name, ()))) for name in ("reads", "writes")}
         sandbox = Sandbox(**{**fields, **paths})
         check_paths(sandbox)
         reads = [*interpreter_places(), *places, *map(os.path.abspath, program), _PACKAGE]
         environ = {"HOME": "/tmp" if sandbox.by else temporary, **options["env"], "TMPDIR": temporary}  # noqa: S108
         orders = {
-            "command": [*([_bwrap(), *wrapping(sandbox, reads)] if sandbox.by else ()), *command],
             "limits": limits_of(sandbox.limits),
             "keep": list(options.get("pass_fds", ())),
             "is_wrapped": bool(sandbox.by),
@@ -263,13 +273,22 @@ def run_sandboxed(
             "allows_network": sandbox.allows_network,
             "own": temporary,
         }
-        started = [*supervise.command_of(command[0], _PACKAGE), json.dumps(orders)]
-        return subprocess.run(started, **{"check": False, **options, "env": environ})  # check is among them
+        wrapped = [*([_bwrap(), *wrapping(sandbox, reads)] if sandbox.by else ()), *command]
+        started = [*supervise.command_of(command[0], _PACKAGE), json.dumps(orders), *wrapped]
+        try:
+            done = subprocess.run(started, **{"check": False, **options, "env": environ})  # check is among them
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            error.cmd = list(command)
+            raise
+        done.args = list(command)
+        return done
 
 
 def _checked_fields(given: "bool | Mapping[str, Any]") -> "dict[str, Any]":
     """Return the fields of a sandbox as they are given; raise UsageError for what is none."""
-    fields = {} if given is True or given is False else {**given}
+    if not isinstance(given, bool) and not hasattr(given, "keys"):
+        raise _wrong(message=f"sandbox is True, or the fields of one, not {given!r}")
+    fields = {} if isinstance(given, bool) else {**given}
     known = ("reads", "writes", "allows_network", "limits", "by", "env")
     if unknown := [name for name in fields if name not in known]:
         raise _wrong(message=f"a sandbox has no {unknown[0]!r}", way_out=f"It has {', '.join(known)}.")
@@ -280,7 +299,7 @@ def _checked_fields(given: "bool | Mapping[str, Any]") -> "dict[str, Any]":
 
 
 def launch() -> None:
-    """Become a program in a sandbox, as run_sandboxed wrote it into the first argument: in a bare interpreter."""
+    """Become the program of the arguments, in a sandbox as the first of them says: in a bare interpreter."""
     import json
 
     from remote_wheel.api import supervise
@@ -288,7 +307,7 @@ def launch() -> None:
 
     orders = json.loads(sys.argv[1])
     limits = [(kind, amount) for kind, amount in orders["limits"]]
-    command = orders["command"]
+    command = sys.argv[2:]
     try:
         close_inherited(orders["keep"])
         supervise.go_on_below(lambda: None)
@@ -309,7 +328,7 @@ def interpreter_places() -> "list[str]":
     beside = os.path.dirname(absolute(program)) if program else ""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [path for path in sys.path if path and (path != beside or path in named)]
-    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable, *paths]
+    return [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.executable or sys.prefix, *paths]
 
 
 def _program_in(arguments: "Sequence[str]") -> "list[str]":

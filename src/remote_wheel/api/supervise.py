@@ -36,12 +36,14 @@ def go_on_below(end: "Callable[[], None]") -> None:
     """
     from remote_wheel.api import libc
 
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # who has it ignored waits for nobody
     others = {getattr(_signal, name) for name in _NOT_OURS}
     own = {number for number in _signal.valid_signals() if number not in others}
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, own)
-    above = os.getpid()
+    above, group = os.getpid(), os.getpgrp()
     if between := os.fork():
         _end_as(_wait_for(between, own), end)
+    os.setpgid(0, 0)  # what is sent to all of the caller's group does not end who has to end the rest
     libc.prctl(_PARENT_DEATH, int(_signal.SIGTERM), 0, 0, 0)
     libc.prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
     if os.getppid() != above:
@@ -54,7 +56,15 @@ def go_on_below(end: "Callable[[], None]") -> None:
     libc.prctl(_PARENT_DEATH, int(_signal.SIGKILL), 0, 0, 0)
     if os.getppid() != below:
         os._exit(1)
+    _join(group)  # a terminal, and job control, have to do with the program itself
     _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+def _join(group: int) -> None:
+    try:
+        os.setpgid(0, group)
+    except OSError:  # who led it has ended
+        return
 
 
 def _nothing() -> None:
@@ -89,21 +99,26 @@ def _send(process: int, number: int) -> None:
 
 
 def _end_the_rest() -> None:
-    """End all children; those of theirs are ours then, and so on."""
+    """End all children; those of theirs are ours then, and so on. Who forks and ends all the time is hit in between."""
     import time
 
     until_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until_s:
-        try:
-            os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
         for child in _children():
             _send(child, int(_signal.SIGKILL))
-        time.sleep(0.002)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
 
 
 def _children() -> "list[int]":
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [int(number) for number in file.read().split()]
+    except OSError:  # a kernel that does not list them
+        pass
     own, found = str(os.getpid()), []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
