@@ -70,6 +70,34 @@ def test_a_bound_index_is_asked_for_others_too(public: LoopbackIndex, remote_whe
         assert remote_wheel("run", script(tmp_path, tools, '"alpha", "beta"', code)).stdout == "corp corp\n"
 
 
+def test_a_source_is_for_what_the_script_names(public: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
+    """A project that only another one needs is taken from the index, as uv does it."""
+    public.add("top", "1.0", {"top.py": ""}, requires=["alpha"])
+    with serve(LoopbackIndex()) as other:
+        other.add("alpha", "9.0", {"alpha.py": "V = 'corp'\n"})
+        tools = INDEX.format(name="corp", url=other.url, more="explicit = true")
+        tools += '[tool.uv.sources]\nalpha = { index = "corp" }'
+        assert remote_wheel("run", script(tmp_path, tools, '"top"')).stdout == "public\n"
+        assert remote_wheel("run", script(tmp_path, tools, '"top", "Alpha"')).stdout == "corp\n"
+        without = f'[tool.uv]\nno-sources-package = ["alpha"]\n{tools}'
+        assert remote_wheel("run", script(tmp_path, without, '"top", "alpha"')).stdout == "public\n"
+
+
+@pytest.mark.parametrize("more", ["default = true", ""])
+def test_of_two_with_one_place_the_first_counts(
+    public: LoopbackIndex, remote_wheel: Python, tmp_path: Path, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if more:
+        monkeypatch.delenv("REMOTE_WHEEL_INDEX_URL", raising=False)
+    with serve(LoopbackIndex()) as first, serve(LoopbackIndex()) as second:
+        first.add("alpha", "0.1", {"alpha.py": "V = 'first'\n"})
+        second.add("alpha", "0.2", {"alpha.py": "V = 'second'\n"})
+        names = ("a", "b") if more else ("a", "a")
+        urls = (first.url, second.url)
+        tools = "".join(INDEX.format(name=name, url=url, more=more) for name, url in zip(names, urls, strict=True))
+        assert remote_wheel("run", script(tmp_path, tools)).stdout == "first\n"
+
+
 def test_a_default_index_may_have_a_name(public: LoopbackIndex, remote_wheel: Python, tmp_path: Path) -> None:
     with serve(LoopbackIndex()) as other:
         other.add("alpha", "0.1", {"alpha.py": "V = 'corp'\n"})
@@ -133,6 +161,11 @@ def test_what_is_excluded_is_left_out(public: LoopbackIndex, remote_wheel: Pytho
         ("exclude-newer-package = 5", "tool.uv.exclude-newer-package is a table of projects"),
         ('dependency-metadata = [{ name = "x" }]', "tool.uv.dependency-metadata can't be honoured"),
         ("sources.a.workspace = true", ""),
+        ('no-binary-package = ["alpha"]', "tool.uv.no-binary-package can't be honoured"),
+        ("no-binary = true", "tool.uv.no-binary can't be honoured"),
+        ('torch-backend = "cu126"', "tool.uv.torch-backend can't be honoured"),
+        ('exclude-dependencies = ["a>1"]', "'a>1' of tool.uv.exclude-dependencies is no name"),
+        ('no-sources-package = "a"', "tool.uv.no-sources-package is a list of strings"),
     ],
 )
 def test_what_can_not_be_honoured_is_refused(

@@ -112,10 +112,14 @@ def test_an_equals_sign_in_a_url_is_the_urls(line: str) -> None:
 
 
 def test_binaries_that_are_not_wanted() -> None:
-    found = read_one("--no-binary foo,bar\n--only-binary :all:\n--only-binary=baz\nflask --config-settings a=b\n")
+    found = read_one("--no-binary Foo,bar\n--only-binary=baz\nflask --config-settings a=b\n")
     assert found.no_binary == {"foo", "bar"}
+    assert found.only_binary == {"baz"}
     assert found.requirements == ["flask"]
     assert read_one("--no-binary foo\n--no-binary :none:\n").no_binary == set()
+    assert read_one("--no-binary foo\n--only-binary :all:\n").no_binary == set()
+    later = read_one("--no-binary :all:\n--only-binary base\n")
+    assert (later.no_binary, later.only_binary) == ({":all:"}, {"base"})
 
 
 def test_hosts_to_be_trusted_are_the_users_to_name() -> None:

@@ -57,7 +57,8 @@ class Inputs:
         """Take *subjects* apart. *fetch* gets a requirements file by its URL; without it, there is none."""
         self._environ, self._fetch = environ, fetch
         self.urls: list[str] = []  # of files that were fetched
-        self.no_binary: set[str] = set()  # as they are written
+        self.no_binary: set[str] = set()  # normalised names, or ":all:"
+        self.only_binary: set[str] = set()  # the same
         self.files: list[str] = []
         self.options: dict[str, Any] = {}
         self._constraints: list[str] = []
@@ -124,6 +125,7 @@ class Inputs:
         self._constraints += file.constraints
         self._hashes |= file.hashes
         self.no_binary |= file.no_binary
+        self.only_binary |= file.only_binary
         # As in pip: one hash, and all must have one.
         self._needs_hashes = self._needs_hashes or bool(file.hashes) or "require_hashes" in file.options
         for name, values in file.options.items():

@@ -49,7 +49,7 @@ class Filter(NamedTuple):
                 by = f" (set by {self.cutoff_origin})" if self.cutoff_origin else ""
                 return f"uploaded {moment:%Y-%m-%d}, and exclude_newer is {self.cutoff:%Y-%m-%d %H:%M}{by}"
         if self.digests and self.digests.isdisjoint(f"{name}:{digest}" for name, digest in file.digests.items()):
-            return "its hash is none of those you state"
+            return "its hash is none of those you state" if file.digests else "its index states no hash, and you do"
         return ""
 
 

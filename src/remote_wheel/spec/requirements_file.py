@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
 from remote_wheel.errors import UsageError
 from remote_wheel.spec.digest import STRONG
 from remote_wheel.spec.source import redact_text
@@ -32,9 +34,9 @@ _NESTED: Final = {
     "--constraint": "constraints",
 }
 # Of builds, or without meaning where wheels are all we take → whether it has a value.
-_WITHOUT_MEANING: Final = {"--prefer-binary": False, "--only-binary": True, "--use-feature": True}
+_WITHOUT_MEANING: Final = {"--prefer-binary": False, "--use-feature": True}
 _OF_BUILDS: Final = {"--config-settings": True, "--config-setting": True, "-C": True, "--global-option": True}
-_NO_BINARY: Final = "--no-binary"
+_BINARY: Final = ("--no-binary", "--only-binary")
 
 
 class RequirementsFile:
@@ -46,7 +48,8 @@ class RequirementsFile:
         self.places: dict[str, str] = {}  # requirement or constraint → "file, line n"
         self.hashes: dict[str, frozenset[str]] = {}  # requirement → "algorithm:hex"
         self.options: dict[str, list[str]] = {}
-        self.no_binary: set[str] = set()  # projects of which no wheel is to be taken, as they are written, or ":all:"
+        self.no_binary: set[str] = set()  # projects of which no wheel is to be taken, or ":all:"
+        self.only_binary: set[str] = set()  # those of which nothing else is: the later word counts
         self.files: list[str] = []  # all that were read
 
 
@@ -99,16 +102,28 @@ def _take_option(
         if name in _PLACES:
             value = value if ":" in value[2:] else join(path, value)  # pip, too, means a folder beside the file
         found.options.setdefault(name, []).append(value if has_value else "")
-    elif option == _NO_BINARY:
-        for project in value.split(","):
-            if project.strip() == ":none:":
-                found.no_binary.clear()
-            else:
-                found.no_binary.add(project.strip())
+    elif option in _BINARY:
+        own, other = found.no_binary, found.only_binary
+        _take_binary(value, *((own, other) if option == _BINARY[0] else (other, own)))
     elif option in ("-e", "--editable"):
         raise _refusal(path, number, "editable projects can't be mounted; add their folder to PYTHONPATH")
     elif option not in _WITHOUT_MEANING:
         raise _refusal(path, number, f"the option {option} is not known")
+
+
+def _take_binary(value: str, into: set[str], out_of: set[str]) -> None:
+    """Take the projects of --no-binary or --only-binary, as pip does: the other one's no longer count."""
+    for text in value.split(","):
+        project = text.strip() if text.strip().startswith(":") else canonicalize_name(text.strip())
+        if project == ":none:":
+            into.clear()
+        elif project == ":all:":
+            out_of.clear()
+            into.clear()
+            into.add(project)
+        else:
+            into.add(project)
+            out_of.discard(project)
 
 
 def _lines(text: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
@@ -154,7 +169,7 @@ def _options(words: list[str], path: str, number: int) -> Iterator[tuple[str, st
         option, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
         takes = _OPTIONS[option][1] if option in _OPTIONS else {**_WITHOUT_MEANING, **_OF_BUILDS}.get(option)
         if takes is None:
-            takes = option in _NESTED or option in (_NO_BINARY, "--hash", "-e", "--editable")
+            takes = option in _NESTED or option in (*_BINARY, "--hash", "-e", "--editable")
         if not word.startswith("-"):
             raise _refusal(path, number, f"{word!r} belongs to no option")
         if not equals and takes:

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from remote_wheel.errors import UsageError
 from remote_wheel.settings import options_of_table
 from remote_wheel.spec.requirement import applies, parse_requirement, project_of
+from remote_wheel.spec.source import is_source
 from remote_wheel.toml import load_toml
 
 # Options of uv (docs: Settings reference) that have the meaning of one of ours.
@@ -36,7 +37,8 @@ _STRATEGIES: Final = {
 }
 _RESOLUTIONS: Final = {"highest": ("", None)}
 # Options that change what is taken, or from where, and that we have nothing for.
-_NOT_HONOURED: Final = ("dependency-metadata",)
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NOT_HONOURED: Final = ("dependency-metadata", "no-binary", "no-binary-package", "torch-backend")
 _OF_SOURCES: Final = ("index", "url", "git", "path", "rev", "tag", "branch", "subdirectory", "marker")
 _MOST: Final = 1024 * 1024
 _Kind = TypeVar("_Kind")
@@ -77,7 +79,8 @@ def parse_script(block: str, path: str, environment: Mapping[str, str]) -> Scrip
     ours, uvs = (tools.get(name, {}) for name in ("remote-wheel", "uv"))
     if not isinstance(ours, dict) or not isinstance(uvs, dict):
         raise UsageError(message=f"the script block of {path}: what stands below tool is tables")
-    sources = {} if uvs.get("no-sources") is True else _sources_of(uvs, path, environment)
+    named = {project_of(parse_requirement(each)) for each in needs if not is_source(each)}
+    sources = {name: each for name, each in _sources_of(uvs, path, environment).items() if name in named}
     options = {**dict(_options_of_uv(uvs, path)), **_bound(sources), **options_of_table(ours, path)}
     return Script(
         requirements=tuple(_placed(text, sources, path) for text in needs),
@@ -96,6 +99,9 @@ def _options_of_uv(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, A
         own["exclude_newer"] = [*general, *(f"{name}={_moment(when)}" for name, when in by_package.items())]
     if excluded := _texts(table.get("exclude-dependencies", []), path, "exclude-dependencies"):
         # What is overridden by requirements that are nowhere true is needed by nobody.
+        for name in excluded:
+            if not _NAME.fullmatch(name):
+                raise UsageError(message=f"{path}: {name!r} of tool.uv.exclude-dependencies is no name of a project")
         nowhere = [f"{name}; python_version < '0'" for name in excluded]
         own["overrides"] = [*_texts(own.get("overrides", []), path, "override-dependencies"), *nowhere]
     yield from options_of_table(own, path).items()
@@ -120,6 +126,7 @@ def _indexes_of(table: Mapping[str, Any], path: str, links: Sequence[str]) -> di
     alone; another one for all, those that are bound to it included. A flat one is a page of files, or a folder.
     """
     named: list[str] = []
+    names: set[str] = set()
     found: dict[str, Any] = {}
     stated = _checked(table.get("index", []), list, path, "index", "an array of tables")
     for number, index in enumerate(stated, 1):
@@ -128,13 +135,16 @@ def _indexes_of(table: Mapping[str, Any], path: str, links: Sequence[str]) -> di
         name, form = index.get("name", f"index-{number}"), index.get("format", "simple")
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
             raise UsageError(message=f"{path}: {name!r} is no name of a tool.uv.index")
+        if name in names:  # the first one of a name counts
+            continue
+        names.add(name)
         if form not in ("simple", "flat"):
             raise UsageError(message=f"{path}: the format of a tool.uv.index is simple or flat, not {form!r}")
         is_explicit, is_default = index.get("explicit") is True, index.get("default") is True
         if form == "flat" and not is_explicit:
             found["find_links"] = [*found.get("find_links", links), index["url"]]
         if is_default and not is_explicit:
-            found["index_url"] = index["url"]
+            found.setdefault("index_url", index["url"])
         kind = "explicit" if is_explicit or is_default or form == "flat" else "shared"
         named.append(f"{name}:{kind}{'-flat' * (form == 'flat')}={index['url']}")
     return {**found, **({"index": named} if named else {})}
@@ -160,6 +170,9 @@ def _texts(value: Any, path: str, key: str) -> list[str]:
 def _sources_of(table: Mapping[str, Any], path: str, environment: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return the source of each project; of several, the one whose marker is true in *environment*, if there is one."""
     stated = _checked(table.get("sources", {}), dict, path, "sources", "a table")
+    without = set(map(canonicalize_name, _texts(table.get("no-sources-package", []), path, "no-sources-package")))
+    if table.get("no-sources") is True:
+        return {}
     found: dict[str, Mapping[str, Any]] = {}
     for name, sources in stated.items():
         listed = sources if isinstance(sources, list) else [sources]
@@ -170,6 +183,8 @@ def _sources_of(table: Mapping[str, Any], path: str, environment: Mapping[str, s
                 if key in _OF_SOURCES and not isinstance(value, str):
                     raise UsageError(message=f"{path}: tool.uv.sources.{name}.{key} is a string")
             if "extra" in source or "group" in source:  # a script has neither
+                continue
+            if canonicalize_name(name) in without:
                 continue
             if "marker" not in source or applies(parse_requirement(f"x; {source['marker']}"), environment):
                 found[canonicalize_name(name)] = source
