@@ -94,6 +94,17 @@ def test_the_types_of_verbs_can_be_had(name: str) -> None:
         assert typing.get_origin(hints["options"]) is typing.Unpack
 
 
+def test_the_types_of_what_verbs_return_can_be_had() -> None:
+    import inspect
+
+    for kind in (remote_wheel.Environment, remote_wheel.Mount, remote_wheel.Plan):
+        for name, member in vars(kind).items():
+            function = getattr(member, "fget", member)
+            if inspect.isfunction(function) and (not name.startswith("_") or name in ("__init__", "__call__")):
+                typing.get_type_hints(function)
+        inspect.signature(kind, eval_str=True)
+
+
 def test_asking_for_types_is_what_imports_them(python: Python) -> None:
     code = """
         import sys, remote_wheel
@@ -124,7 +135,47 @@ def test_a_plan_for_another_machine_is_locked_for_that(index: LoopbackIndex, pyt
     assert 'sys_platform == \\"win32\\"' in said
     assert "3.13" in said.partition("requires-python")[2].partition("\n")[0]
     mount = CATCH.format("remote_wheel.resolve('thing', platform='windows').mount()")
-    assert python(mount).stdout.startswith("NoCompatibleWheel")
+    said = python(mount).stdout
+    assert said.startswith("UsageError this plan is for windows, and what it lacks here would be missed")
+    alone = """
+        import remote_wheel
+        plan = remote_wheel.resolve("thing", python_version="3.13", platform="windows").alone()
+        print(plan.python_version, plan.platform, 'sys_platform == "win32"' in plan.to_pylock().replace(chr(92), ""))
+    """
+    assert python(alone).stdout == "3.13 windows True\n"
+
+
+def test_what_is_mounted_here_is_nothing_to_another_machine(index: LoopbackIndex, python: Python) -> None:
+    for version in ("1", "2"):
+        index.add("base", version)
+    code = """
+        import remote_wheel
+        from remote_wheel.api.plans import bundle, lock
+        remote_wheel.require("base==1", prefer_installed=False)
+        resolve = remote_wheel.resolve
+        print(resolve("base")["base"].version, resolve("base", platform="windows")["base"].version)
+        print('version = "2"' in lock(["base"]), bundle("base", folder="b")["base"].version)
+    """
+    assert python(code).stdout == "1 2\nTrue 2\n"
+
+
+def test_a_mount_that_is_not_imported_yet_is_a_requirement_too(index: LoopbackIndex, python: Python) -> None:
+    index.add("base", "1")
+    file = index.add("base", "2")
+    index.add("needa", "1", requires=["base<2"])
+    code = f"""
+        import remote_wheel
+        mounted = remote_wheel.mount({index.file_url(file)!r})
+        try:
+            remote_wheel.require("needa", prefer_installed=False)
+        except remote_wheel.errors.Unsatisfiable as error:
+            print(error)
+        print(mounted.import_module().__version__)
+    """
+    said = python(code).stdout
+    assert "needa 1 requires base<2" in said
+    assert "base 2 is mounted in this process" in said
+    assert said.endswith("\n2\n")
 
 
 # --- what is mounted, loaded or installed ----------------------------------------------------------------------------

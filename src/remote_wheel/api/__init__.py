@@ -236,6 +236,12 @@ class _Asked:
         self.action, self.subjects, self.options, self.cache = action, subjects, options, cache
         self.hints, self.tell, self.mount = hints, tell, mount
 
+    def mounted(self, record: "Mapping[str, Any]") -> "list[Root]":
+        """Return the roots of what a *record* says, mounted."""
+        if self.mount is registry.add and self.action == "require":
+            registry.check_not_mounted(record["mounts"])
+        return self.mount(record["mounts"])
+
 
 def _found_or_made(asked: _Asked, preferred: "list[tuple[str, str]]") -> "tuple[dict[str, Any], list[Root]]":
     """Find or make the record of a request in which versions of *preferred* are kept, and mount what it says."""
@@ -251,7 +257,7 @@ def _found_or_made(asked: _Asked, preferred: "list[tuple[str, str]]") -> "tuple[
             record = boot.read_record(boot.record_path(cache, key), is_offline=is_offline, now_s=time.time())
             if record is not None and _fits(record, preferred):
                 try:
-                    return record, asked.mount(record["mounts"])
+                    return record, asked.mounted(record)
                 except DamagedImage:
                     is_damaged = True
     from remote_wheel.api.cold import ask
@@ -265,7 +271,7 @@ def _found_or_made(asked: _Asked, preferred: "list[tuple[str, str]]") -> "tuple[
             continue
         asked.tell(answer["plan"]["notes"])  # it may raise, and nothing is mounted yet
         try:
-            return record, asked.mount(record["mounts"])
+            return record, asked.mounted(record)
         except DamagedImage:
             continue
     from remote_wheel.errors import StoreError
@@ -451,4 +457,5 @@ class _Names(dict):  # type: ignore[type-arg]  # it takes the place of a module'
 
 # What evaluates an annotation (typing.get_type_hints) looks here for what this module has not. Functions that are
 # defined above have the usual ones.
-globals()["__builtins__"] = _Names(vars(builtins))
+annotation_names = _Names(vars(builtins))
+globals()["__builtins__"] = annotation_names

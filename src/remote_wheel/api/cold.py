@@ -10,7 +10,7 @@ import sys
 
 from remote_wheel import api
 from remote_wheel.api.process import MARK, NoInterpreter, converse, package_parent
-from remote_wheel.errors import HelperFailed, RemoteWheelError, rebuild_error
+from remote_wheel.errors import HelperFailed, RemoteWheelError, UsageError, rebuild_error
 from remote_wheel.mounts import boot, children
 
 TYPE_CHECKING = False
@@ -194,8 +194,14 @@ def _fork() -> "Any":
         raise NoInterpreter from None
 
 
-def _failure(error: Exception) -> HelperFailed:
-    """Return HelperFailed for an error that should not have been; whatever it is, it may name a URL."""
+def _failure(error: Exception) -> RemoteWheelError:
+    """Return HelperFailed for an error that should not have been; whatever it is, it may name a URL.
+
+    UsageError where what is missing is the working folder: what is relative to it means nothing.
+    """
+    if isinstance(error, FileNotFoundError) and not boot.working_folder():
+        message = "something is named relative to the working folder, which was deleted"
+        return UsageError(message=message, way_out="Name it by an absolute path, or start in another folder.")
     import traceback
 
     from remote_wheel.spec.source import redact_text

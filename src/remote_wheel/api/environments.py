@@ -4,7 +4,6 @@ import os
 import sys
 
 from remote_wheel import api
-from remote_wheel.api.interpreter import find_interpreters
 from remote_wheel.mounts import children, registry, undo
 from remote_wheel.mounts.registry import import_from, import_module, root_with
 
@@ -118,6 +117,8 @@ class Environment:
             raise TypeError(f"arguments is a sequence as in ['script.py'] or ['-m', 'pkg'], not {arguments!r}")
         roots = self._entered[-1][0] if self._entered else self._boot(registry.opened)
         _check_can_be_handed_on(roots, arguments)
+        from remote_wheel.api.interpreter import find_interpreters
+
         interpreter = next(find_interpreters(), None)
         if interpreter is None:
             from remote_wheel.errors import UsageError
@@ -310,3 +311,6 @@ def _joined(planned: "Sequence[str]") -> "Plan":
             skipped=(*first.skipped, *other.skipped),
         )
     return first
+
+
+globals()["__builtins__"] = api.annotation_names  # for who evaluates annotations

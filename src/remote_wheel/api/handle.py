@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from remote_wheel.mounts.finder import Root
     from remote_wheel.mounts.isolation import Isolation
 
-from remote_wheel.api import only
+from remote_wheel.api import annotation_names, only
 from remote_wheel.mounts.registry import import_from, import_module, root_with
 
 
@@ -106,3 +106,6 @@ def isolated_entry_points(isolation: "Isolation") -> "EntryPoints":
         for found in isolation.distributions(DistributionFinder.Context())
         for each in found.entry_points
     )
+
+
+globals()["__builtins__"] = annotation_names  # for who evaluates annotations

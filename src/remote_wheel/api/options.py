@@ -37,16 +37,31 @@ class Options(TypedDict, total=False):
 
 
 def names_in_annotations() -> dict[str, Any]:
-    """Return what stands in annotations of the verbs, by name."""
+    """Return what stands in annotations of the verbs and of what they return, by name."""
     import collections.abc
+    import importlib.metadata
     import os
+    import subprocess
     import types
     import typing
 
     from remote_wheel.api.environments import Environment
     from remote_wheel.api.handle import Mount
     from remote_wheel.api.plans import Plan
+    from remote_wheel.mounts.finder import Root
+    from remote_wheel.mounts.isolation import Isolation
+    from remote_wheel.resolution.plan import Pin
 
-    ours = {"Environment": Environment, "Mount": Mount, "Plan": Plan, "Options": Options}
-    theirs = {"PathLike": os.PathLike, "ModuleType": types.ModuleType}
-    return {**vars(typing), **vars(collections.abc), **theirs, **ours}
+    ours = {
+        "Root": Root,
+        "Isolation": Isolation,
+        "Pin": Pin,
+        "Environment": Environment,
+        "Mount": Mount,
+        "Plan": Plan,
+        "Options": Options,
+    }
+    modules = {"os": os, "subprocess": subprocess, "metadata": importlib.metadata}
+    theirs = {"PathLike": os.PathLike, **vars(types), **modules, **vars(importlib.metadata)}
+    of_decorators = {"_Parameters": typing.ParamSpec("_Parameters"), "_Result": typing.TypeVar("_Result")}
+    return {**theirs, **vars(typing), **vars(collections.abc), **of_decorators, **ours}

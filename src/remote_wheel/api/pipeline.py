@@ -310,7 +310,7 @@ class _Run:
             # Files and scripts are for many machines: what is for another one is skipped.
             of_others = {*self._inputs.of_files, *(self._script.requirements if self._script else ())}
             plan = self._planner.plan_requirements(self._inputs.requirements, of_others)
-            check_binaries(plan, self._inputs.no_binary)
+            check_binaries(plan, self._inputs.no_binary, self._inputs.only_binary)
             return plan
         if action == "mount":
             return self._planner.plan_source(subjects[0], self._request.options)

@@ -47,7 +47,18 @@ class Plan(pure.Plan):
         return pure.plan_to_json(self)
 
     def mount(self, *, cache_dir: "str | os.PathLike[str] | None" = None, **options: Unpack[Options]) -> "Mount":
-        """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError."""
+        """Fetch, verify and mount exactly these files. Raises as require does, but for ResolutionError.
+
+        Raises UsageError for a plan of another machine (`python_version`, `platform`).
+        """
+        if self.python_version or self.platform:
+            from remote_wheel.errors import UsageError
+
+            machine = " with ".join(
+                filter(None, (self.platform, self.python_version and f"Python {self.python_version}"))
+            )
+            way = "Resolve it without python_version and platform, or write a lock of it (to_pylock) for that machine."
+            raise UsageError(message=f"this plan is for {machine}, and what it lacks here would be missed", way_out=way)
         record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
         choices = [choice for subject in record["subjects"] for choice in subject["choices"]]
         from remote_wheel.api.handle import Mount
@@ -73,7 +84,10 @@ class Plan(pure.Plan):
 
     def alone(self) -> "Plan":
         """Return the plan of just what was asked for first."""
-        return Plan(requirements=self.requirements[:1], pins=(replace(self.roots[0], needs=()),))
+        pins = (replace(self.roots[0], needs=()),)
+        return Plan(
+            requirements=self.requirements[:1], pins=pins, python_version=self.python_version, platform=self.platform
+        )
 
     def dumped(self) -> str:
         """Return the plan as one line of JSON, the same for the same plan; the subject of a request for it."""
@@ -95,7 +109,11 @@ def resolve(
     """
     api.check_requirements(requirements, None)
     given = {**api.checked(options), "python_version": python_version, "platform": platform}
-    return _plan_of(answer_of(api.request_of("require", requirements, given, api.cache_folder(cache_dir))))
+    preferred: list[tuple[str, str]] | None = (
+        [] if python_version or platform else None
+    )  # what is mounted here is nothing to another machine
+    cache = api.cache_folder(cache_dir)
+    return _plan_of(answer_of(api.request_of("require", requirements, given, cache, preferred=preferred)))
 
 
 def prefetch(
@@ -142,7 +160,7 @@ def bundle(
     _check_is_kept("bundle takes its wheels from the cache", options)
     target = {"python_version": python_version, "platform": platform}
     given = {**api.checked(options), **target, "prefer_installed": False}
-    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir), preferred=[])
     answer = ask({**request, "bundles": True, "lock_folder": str(where), "must_be_kept": True})
     named = {name: value for name, value in target.items() if value}
     write_bundle(
@@ -176,7 +194,7 @@ def unpack(
     action, subjects = _of_lock_or_requirements(requirements, lock, extras, groups)
     _check_is_kept("unpack takes its wheels from the cache", options)
     given = {**api.checked(options), "prefer_installed": False}
-    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir), preferred=[])
     answer = ask({**request, "bundles": True, "must_be_kept": True})
     unpack_wheels(where, [BundledFile(**file) for file in answer["files"]])
     return _plan_of(answer)
@@ -264,8 +282,8 @@ def lock(
         api.check_requirements(requirements, None)
     target = {"python_version": python_version, "platform": platform}
     given = {**api.checked(options), **target, "prefer_installed": False}
-    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir))
-    return str(answer_of({**request, "lock_folder": boot.absolute(os.fspath(folder))})["lock"])
+    request = api.request_of(action, subjects, given, api.cache_folder(cache_dir), preferred=[])
+    return str(answer_of({**request, "lock_folder": str(_place_of(folder))})["lock"])
 
 
 def _block_in(script: str | os.PathLike[str]) -> list[str]:
@@ -305,3 +323,6 @@ def load_lock(
 
 def _plan_of(answer: Mapping[str, Any]) -> Plan:
     return pure.plan_from_json(answer["plan"], Plan)
+
+
+globals()["__builtins__"] = api.annotation_names  # for who evaluates annotations

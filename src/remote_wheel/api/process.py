@@ -24,7 +24,8 @@ _PATIENCE_S: "Final" = 2.0
 # What we rely on may be in places that only this process knows, as in a program that embeds Python.
 _START: "Final" = f"""import sys, os
 {SAY_IDENTITY}
-os.write(1, ({_GREETING.decode()!r} + own + chr(10)).encode())
+try: os.write(1, ({_GREETING.decode()!r} + own + chr(10)).encode())
+except OSError: os._exit(0)
 if own != sys.argv[2]: os._exit(0)
 import signal
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))

@@ -35,7 +35,7 @@ def unpack_wheels(folder: Path, files: Sequence[BundledFile]) -> None:
     """Install the wheels into *folder* and its ``bin``: whole, in place of what was unpacked there before, or not.
 
     Nothing of them runs; a ``.pth`` file lies there, and is read by nobody who has the folder on PYTHONPATH. Raises
-    UsageError where it can't be written, StoreError where a wheel changed meanwhile or two have the same file.
+    UsageError where it can't be written or two have the same file, StoreError where a wheel changed meanwhile.
     """
     check_may_be_written(folder)
     staging, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
@@ -83,7 +83,7 @@ def _install(staging: Path, folder: Path, file: BundledFile) -> None:
     places = {"purelib": "", "platlib": "", "scripts": "bin", "headers": "include", "data": ""}
     destination = SchemeDictionaryDestination(
         {scheme: str(staging / place) for scheme, place in places.items()},
-        interpreter=next(find_interpreters(), sys.executable),
+        interpreter=next(find_interpreters(), sys.executable or "python3"),
         script_kind=get_launcher_kind(),
     )
     with open(file.path, "rb") as opened:
@@ -100,4 +100,4 @@ def _install(staging: Path, folder: Path, file: BundledFile) -> None:
                 reason = f"{file.filename} can't be unpacked beside the others: {error}".replace(
                     str(staging), str(folder)
                 )
-                raise StoreError(path=str(folder), reason=reason) from error
+                raise UsageError(message=reason, way_out="Leave one of them out, or unpack it elsewhere.") from error

@@ -43,8 +43,9 @@ def check_host(url: str, allowed_hosts: Collection[str], allowed_by: str) -> Non
 
     Raises ServerError where it is not clear which host a URL means.
     """
+    parts = urlsplit(url)
     try:
-        _ = urlsplit(url).port
+        _ = parts.port if parts.scheme in _OF_HOSTS else 0
     except ValueError:  # its text would be the URL
         raise ServerError(url=redact(url), reason="it is no URL: its host or port is none") from None
     if not is_host_clear(url):

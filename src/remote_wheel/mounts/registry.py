@@ -302,6 +302,26 @@ def _check_not_imported(root: Root) -> None:
             )
 
 
+def check_not_mounted(entries: "Iterable[dict[str, Any]]") -> None:
+    """Raise Unsatisfiable where one of *entries* is of a project that is mounted in another version.
+
+    What asked for that relies on it. Who mounts two versions of a project by their places wants both, in turn.
+    """
+    for facts in entries:
+        for other in mounted():
+            if not facts["name"] or other.facts["name"] != facts["name"] or other.facts["version"] == facts["version"]:
+                continue
+            if not any(top in sys.modules for top in other.tops):  # else that it is imported is what stands in the way
+                from remote_wheel.errors import Unsatisfiable
+
+                wanted = [tuple(each) for each in facts.get("wanted_by", ())]
+                raise Unsatisfiable(
+                    requirements=tuple(text for who, text in wanted if who == "you"),
+                    reasons=tuple(f"{who} requires {text}" for who, text in wanted if who != "you"),
+                    notes=(f"{other.facts['name']} {other.facts['version']} is mounted in this process",),
+                )
+
+
 def loaded_below(root: Root) -> "list[str]":
     """Return the loaded modules that *root* has too, below namespace packages, which take portions from everywhere."""
     namespaces = tuple(f"{name}." for name in root.facts["namespaces"] if name in sys.modules)
