@@ -31,7 +31,7 @@ CALLS = {
     for name, numbers in confine._DENIED.items()
     if numbers[AT] is not None and name != "vhangup"  # it would hang up on us, if it could
 }
-CLONE, PRLIMIT = confine._CLONE[AT], confine._PRLIMIT[AT]
+CLONE, PRLIMIT = confine._CLONE[AT], confine._OF_ITSELF["prlimit64"][AT]
 MORE = {
     "new-user-namespace": f"check(libc.syscall({CLONE}, 0x10000000 | 17, 0, 0, 0, 0)) or os._exit(0)",
     "new-network-namespace": f"check(libc.syscall({CLONE}, 0x40000000 | 17, 0, 0, 0, 0)) or os._exit(0)",
@@ -278,6 +278,31 @@ def test_variables_do_not_travel(python: Python, tmp_path: Path, monkeypatch: py
     assert "TOKEN" not in named
     assert named.endswith("False")
     assert own == "1 None"
+
+
+def test_a_limit_that_is_less_than_we_need_ourselves(python: Python) -> None:
+    code = "import resource as r; print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    assert python("", COMMAND, "run", "--sandbox-limit=files=4", "-c", code).stdout == "4\n"
+
+
+def test_a_process_may_choose_its_own_processors(python: Python) -> None:
+    """As BLAS, OpenMP and torch do."""
+    code = "import os; os.sched_setaffinity(0, os.sched_getaffinity(0)); print('done')"
+    assert python("", COMMAND, "run", "--sandbox", "-c", code).stdout == "done\n"
+
+
+def test_folders_nested_deeply_are_removed(python: Python) -> None:
+    code = """
+import os
+print(os.environ["TMPDIR"], flush=True)
+os.chdir(os.environ["TMPDIR"])
+for _ in range(1500):
+    os.mkdir("d")
+    os.chdir("d")
+"""
+    place = python("", COMMAND, "run", "--sandbox", "-c", code).stdout.strip()
+    assert place
+    assert not os.path.exists(place)
 
 
 def test_limits_that_nobody_named(python: Python) -> None:

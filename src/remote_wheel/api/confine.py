@@ -49,8 +49,7 @@ _DENIED: "Final[Mapping[str, tuple[int | None, int | None]]]" = {
     # other processes
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "process_madvise": (440, 440), "pidfd_getfd": (438, 438), "kcmp": (312, 272), "migrate_pages": (256, 238),
-    "move_pages": (279, 239), "setpriority": (141, 140), "sched_setaffinity": (203, 122),
-    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "move_pages": (279, 239), "setpriority": (141, 140),
     "ioprio_set": (251, 30),
     # the kernel
     "io_uring_setup": (425, 425), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
@@ -77,18 +76,15 @@ _DENIED: "Final[Mapping[str, tuple[int | None, int | None]]]" = {
     "semop": (65, 193), "semtimedop": (220, 192), "semctl": (66, 191), "msgget": (68, 186), "msgsnd": (69, 189),
     "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
 }  # fmt: skip
+_OF_ITSELF: "Final" = {  # calls that may be made of the process itself, which they have 0 for
+    "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+}  # fmt: skip
 _MODES: "Final[Mapping[str, tuple[int | None, int | None]]]" = {  # for root nearly every file is its own
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, None),
     "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
-_SOCKET, _SOCKETPAIR, _IOCTL, _CLONE, _CLONE3, _PRLIMIT = (
-    (41, 198),
-    (53, 199),
-    (16, 29),
-    (56, 220),
-    (435, 435),
-    (302, 261),
-)
+_SOCKET, _SOCKETPAIR, _IOCTL, _CLONE, _CLONE3 = (41, 198), (53, 199), (16, 29), (56, 220), (435, 435)
 _CAPSET: "Final" = (126, 91)
 _MACHINES: "Final" = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # place in pairs, AUDIT_ARCH
 # To type into the terminal that the caller has, too (TIOCSTI, TIOCLINUX); flags of files (FS_IOC_SETFLAGS, FSSETXATTR)
@@ -132,7 +128,6 @@ def confine(
     """
     from remote_wheel.api import libc
 
-    set_limits(limits)
     _drop_powers(libc, reads, writes, own)
     _call(libc.prctl(_PARENT_DEATH, 9, 0, 0, 0), "ending with its parent")  # another user id has undone it
     _call(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no_new_privs")
@@ -142,6 +137,7 @@ def confine(
     buffer = libc.buffer_of(code)
     head = _packed((len(code) // 8, 8), (libc.address_of(buffer), 8))  # a short, padding, a pointer
     _call(libc.prctl(_SECCOMP, _FILTER, head, 0, 0), "seccomp")
+    set_limits(limits)  # few open files would be too few for what is done above
 
 
 def default_limits() -> "list[tuple[int, int]]":
@@ -312,7 +308,8 @@ def _program(*, allows_network: bool, is_root: bool) -> "Iterator[bytes]":
     yield from _where_called(_IOCTL[at], _SECOND_AT, _refused_if(_EQUAL, _CONTROLS))
     yield from _where_called(_CLONE[at], _FIRST_AT, _refused_if(_ANY_OF, [_NAMESPACES]))
     families = (_INET, _INET6) if allows_network else ()
-    yield from _where_called(_PRLIMIT[at], _FIRST_AT, _allowed_if([0]))
+    for both in _OF_ITSELF.values():
+        yield from _where_called(both[at], _FIRST_AT, _allowed_if([0]))
     yield from _where_called(_SOCKETPAIR[at], _SECOND_AT, [_step(_AND, 0xF), *_allowed_if([_STREAM, _SEQPACKET])])
     yield from _where_called(_SOCKET[at], _FIRST_AT, _allowed_if(families))
     yield _step(_RETURN, _ALLOW)

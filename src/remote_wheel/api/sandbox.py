@@ -218,7 +218,10 @@ def _remove(folder: str) -> None:
     except OSError:  # something was left in it
         import shutil
 
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder)
+        except (OSError, RecursionError):  # folders nested deeper than Python calls, or that may not be listed
+            os.waitpid(os.posix_spawn("/bin/rm", ["rm", "-rf", "--", folder], {}), 0)
 
 
 def _make_temporary() -> str:
