@@ -82,9 +82,11 @@ def test_a_working_folder_that_was_deleted(index: LoopbackIndex, python: Python,
         command = [sys.executable, *sys.argv[1:], "run", "--with", "thing", "-c", "import thing; print(thing.V)"]
         done = subprocess.run(command, capture_output=True, text=True)
         print(done.stdout.strip(), done.stderr)
-        for words in (["tree", "thing"], ["lock", "thing", "-o", "-"], ["run", "nowhere.py"], ["cache", "dir"]):
-            done = subprocess.run([sys.executable, *sys.argv[1:], *words], capture_output=True, text=True)
+        for words in ("tree thing", "lock thing -o -", "lock thing", "run nowhere.py", "run .", "unpack thing x",
+                      "tree --no-index --find-links . thing", "cache dir"):
+            done = subprocess.run([sys.executable, *sys.argv[1:], *words.split()], capture_output=True, text=True)
             assert "Traceback" not in done.stderr, done.stderr
+            assert "please report it" not in done.stderr, done.stderr
     """
     from tests.conftest import COMMAND
 

@@ -207,8 +207,10 @@ def _place_of(folder: str | os.PathLike[str]) -> Path:
     except OSError as error:
         from remote_wheel.errors import UsageError
 
-        what = f"{os.fspath(folder)!r} is relative to the working folder, which was deleted"
-        raise UsageError(message=what, way_out="Name it by an absolute path.") from error
+        named = os.fspath(folder)
+        what = f"{named!r} is relative to the working folder, which" if named else "the working folder"
+        what = f"{what} was deleted"
+        raise UsageError(message=what, way_out="Name a place by an absolute path.") from error
 
 
 def _check_is_kept(what: str, options: Mapping[str, Any]) -> None:

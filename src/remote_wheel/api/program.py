@@ -152,6 +152,11 @@ def _read_script(request: RunRequest) -> None:
         fetched = fetch_script(request.target, request.options, request.cache_dir)
         request.source, request.target, request.source_file = fetched
     elif os.path.isdir(request.target):
+        if not os.path.isabs(request.target) and not working_folder():
+            from remote_wheel.errors import UsageError
+
+            what = f"{request.target!r} is relative to the working folder, which was deleted"
+            raise UsageError(message=what, way_out="Name it by an absolute path.")
         request.kind = "folder"  # with a __main__.py, as python has it
         return
     else:
