@@ -421,11 +421,26 @@ for room in ("archives", "pages", "locks", "leases", "boot", "trees", "images"):
 
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="NO SERVER: bubblewrap is not installed here")
 def test_bubblewrap_hands_no_variables_on_and_reads_no_pipe_twice(
-    python: Python, monkeypatch: pytest.MonkeyPatch
+    python: Python, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOKEN", "hunter2")
     code = "print(b'hunter2' in open('/proc/1/environ', 'rb').read())"
     assert python("", COMMAND, "run", "--sandbox-by", "bwrap", "-c", code).stdout == "False\n"
+    numbers = {name: confine._DENIED[name][AT] for name in ("keyctl", "fsopen", "unshare", "inotify_add_watch")}
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+for number in {list(numbers.values())!r}:
+    print(libc.syscall(number, -1, -1, -1, -1), ctypes.get_errno())
+"""
+    assert python("", COMMAND, "run", "--sandbox-by", "bwrap", "-c", code).stdout == "-1 1\n" * 4
+    (tmp_path / "one.py").write_text("")
+    run = f"""
+import remote_wheel
+env = remote_wheel.environment("./one.py")
+print(env.run(["-c", {code!r}], sandbox={{"by": "bwrap"}}, capture_output=True, text=True).stdout)
+"""
+    assert python(run).stdout == "-1 1\n" * 4 + "\n"
     said = python("", COMMAND, "run", "--sandbox-by", "bwrap", "-", expect=2, stdin="print('ran')").stderr
     assert "a script on standard input was read already" in said
 

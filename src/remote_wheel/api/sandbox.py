@@ -12,6 +12,7 @@ from remote_wheel.api.confine import (
     confine,
     default_limits,
     forget_environment,
+    open_filter,
     set_limits,
     shortcomings,
 )
@@ -179,7 +180,9 @@ def _become_wrapped(sandbox: Sandbox, reads: "Iterable[str]", words: "Sequence[s
     kept = {*_VARIABLES, *sandbox.env, *needed, "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH"}
     environ = {name: value for name, value in os.environ.items() if name in kept and "@" not in value}
     environ[_INSIDE] = ",".join(sandbox.env)
-    os.execve(_bwrap(), ["bwrap", *wrapping(sandbox, reads), *command], environ)  # noqa: S606  # what was asked for
+    filtered = ["--seccomp", str(open_filter(allows_network=sandbox.allows_network))]
+    words_of_bwrap = ["bwrap", *filtered, *wrapping(sandbox, reads), *command]
+    os.execve(_bwrap(), words_of_bwrap, environ)  # noqa: S606  # what was asked for
 
 
 def wrapping(sandbox: Sandbox, reads: "Iterable[str]") -> "list[str]":
@@ -314,10 +317,11 @@ def launch() -> None:
     try:
         close_inherited(orders["keep"])
         supervise.go_on_below(lambda: None)
+        network = bool(orders["allows_network"])
         if orders["is_wrapped"]:
+            command[1:1] = ["--seccomp", str(open_filter(allows_network=network))]
             set_limits(limits)
         else:
-            network = bool(orders["allows_network"])
             confine(orders["reads"], orders["writes"], limits, allows_network=network, own=orders["own"])
         os.execve(command[0], command, os.environ)  # noqa: S606  # what was asked for
     except (RemoteWheelError, OSError) as error:
