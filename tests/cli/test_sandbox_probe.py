@@ -177,12 +177,17 @@ def test_as_root_and_as_nobody_from_what_everybody_may_read(user: int, open_fold
     words = [*command, "run", "--sandbox", "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     assert done.stdout == "65534 65534 [] 1\n", done.stderr
+    assert "user id stays" not in done.stderr
 
 
 def test_root_keeps_no_power(python: Python) -> None:
     code = "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')])"
     words = ("run", "--sandbox", "--sandbox-read", "/proc", "-c", code)
-    assert python("", COMMAND, *words).stdout == f"{['0' * 16] * 5}\n"
+    done = python("", COMMAND, *words)
+    assert done.stdout == f"{['0' * 16] * 5}\n"
+    stays = "import os; print(os.geteuid())"
+    said = python("", COMMAND, "run", "--sandbox", "-c", stays)
+    assert ("root's user id stays" in said.stderr) == (said.stdout == "0\n")
 
 
 DAEMON = """

@@ -40,9 +40,9 @@ _ALWAYS: "Final" = (
     "modes and times of files that are this user's can be changed (chmod, utime), and of any file its name, size and"
     " times be seen (stat); the settings of the terminal can be changed"
 )
-_AS_ROOT: "Final" = (
-    "where what it reads is root's alone, root's user id stays, without its powers: it can't change modes and times at"
-    " all then, and the limit on processes does not hold for it"
+AS_ROOT: "Final" = (
+    "root's user id stays, as what it reads is root's alone, without root's powers: it can't change modes and times at"
+    " all, and the limit on processes does not hold for it"
 )
 # name → (number on x86_64, on aarch64): calls that reach other processes, the kernel, the machine, and no file of ours
 _DENIED: "Final[Mapping[str, tuple[int | None, int | None]]]" = {
@@ -110,7 +110,7 @@ def shortcomings() -> "list[str]":
     if version < 1:
         raise _unavailable("this kernel has no Landlock, or it is switched off")
     lacks = [text for since, text in _SINCE.items() if version < since]
-    return [*lacks, _ALWAYS, *([_AS_ROOT] if os.geteuid() == 0 else ())]
+    return [*lacks, _ALWAYS]
 
 
 def confine(

@@ -8,6 +8,7 @@ import os
 import sys
 
 from remote_wheel.api.confine import (
+    AS_ROOT,
     close_inherited,
     confine,
     default_limits,
@@ -151,6 +152,8 @@ def enter(
         allows_network=sandbox.allows_network,
         own=temporary,
     )
+    if os.geteuid() == 0:
+        tell([f"the sandbox: {AS_ROOT}"])
 
 
 def leave_environment() -> None:
@@ -256,7 +259,8 @@ def run_sandboxed(
     from remote_wheel.mounts.finder import make_tree
 
     fields = _checked_fields(given)
-    for text in () if fields.get("by") else shortcomings():
+    may_stay = [f"{AS_ROOT} (if nobody else may read it)"] if os.geteuid() == 0 else []
+    for text in () if fields.get("by") else (*shortcomings(), *may_stay):
         warnings.warn(f"the sandbox: {text}", stacklevel=3)
     for root in roots:
         if root.is_pending:
