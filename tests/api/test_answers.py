@@ -145,6 +145,21 @@ def test_a_plan_for_another_machine_is_locked_for_that(index: LoopbackIndex, pyt
     assert python(alone).stdout == "3.13 windows True\n"
 
 
+def test_a_plan_for_this_machine_by_its_name_is_mounted(index: LoopbackIndex, python: Python) -> None:
+    index.add("thing", "1")
+    code = """
+        import os, sys, remote_wheel
+        own = "{}.{}".format(*sys.version_info)
+        platform = {"linux": "linux", "darwin": "macos", "win32": "windows"}[sys.platform]
+        plan = remote_wheel.resolve("thing", python_version=own, platform=platform)
+        print(plan.mount().import_module().__version__)
+        if sys.platform == "linux":
+            tag = f"manylinux_2_17_{os.uname().machine}"
+            print(remote_wheel.resolve("thing", platform=tag).mount().import_module().__version__)
+    """
+    assert set(python(code).stdout.split()) == {"1"}
+
+
 def test_what_is_mounted_here_is_nothing_to_another_machine(index: LoopbackIndex, python: Python) -> None:
     for version in ("1", "2"):
         index.add("base", version)

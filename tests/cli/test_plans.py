@@ -121,7 +121,7 @@ def test_a_plan_for_another_machine(index: LoopbackIndex, remote_wheel: Python, 
         plan = remote_wheel.resolve("app", python_version="3.12", platform="windows")
         try:
             plan.mount()
-        except remote_wheel.errors.NoCompatibleWheel as error:
-            print("win_amd64" in str(error))
+        except remote_wheel.errors.UsageError as error:
+            print(error)
     """
-    assert python(code).stdout == "True\n", "it is for another machine"
+    assert python(code).stdout.startswith("this plan is for windows with Python 3.12, and")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,12 +52,11 @@ class Plan(pure.Plan):
 
         Raises UsageError for a plan of another machine (`python_version`, `platform`).
         """
-        if self.python_version or self.platform:
+        if not (_is_this_python(self.python_version) and _is_this_platform(self.platform)):
             from remote_wheel.errors import UsageError
 
-            machine = " with ".join(
-                filter(None, (self.platform, self.python_version and f"Python {self.python_version}"))
-            )
+            python = self.python_version and f"Python {self.python_version}"
+            machine = " with ".join(filter(None, (self.platform, python)))
             way = "Resolve it without python_version and platform, or write a lock of it (to_pylock) for that machine."
             raise UsageError(message=f"this plan is for {machine}, and what it lacks here would be missed", way_out=way)
         record, roots = api.boot_record("plan", (self.dumped(),), options, cache_dir)
@@ -93,6 +93,22 @@ class Plan(pure.Plan):
         """Return the plan as one line of JSON, the same for the same plan; the subject of a request for it."""
         raw: dict[str, Any] = pure.plan_to_json(self)
         return json.dumps(raw, sort_keys=True)
+
+
+def _is_this_python(version: str) -> bool:
+    """Whether a version of Python that a plan is for, X.Y or X.Y.Z, is this one; without any it is."""
+    own = ".".join(map(str, sys.version_info[:3]))
+    return not version or f"{own}.".startswith(f"{version}.")
+
+
+def _is_this_platform(name: str) -> bool:
+    """Whether a platform that a plan is for may be this one: by its system and, where a tag names it, its machine."""
+    systems = {"linux": ("linux", "manylinux", "musllinux"), "darwin": ("macos", "macosx"), "win32": ("win",)}
+    own = systems.get(sys.platform, ())
+    if not name or name in (*own, "windows" if sys.platform == "win32" else ""):
+        return True
+    machine = (os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")).lower()
+    return name.startswith(own) and name.endswith((machine, "universal2"))
 
 
 def resolve(
