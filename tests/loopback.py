@@ -140,7 +140,7 @@ class LoopbackIndex:
         if path in self.html_at:
             return self.html_at[path].encode(), "text/html"
         if path in self.extra:
-            return self.extra[path], "application/octet-stream"
+            return self.extra[path], self.content_types.get(path, "application/octet-stream")
         parts = path.strip("/").split("/")
         if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.pages_of:
             return self.pages_of[parts[1]].encode(), "text/html"
