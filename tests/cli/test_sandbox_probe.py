@@ -69,7 +69,7 @@ MORE = {
     "larger-files": "raise_limit('RLIMIT_FSIZE')",
     "inherited-descriptor": "gone(7)",
     "inherited-lease": "[gone(number) for number in range(3, 64) if 'leases' in name_of(number)] or gone(63)",
-    "write-beside": "open('/var/tmp/remote_wheel-probe', 'w')",
+    "write-beside": "open(os.environ['TMPDIR'] + '-beside', 'w')",
     "run-what-it-wrote": "run_own()",
 }
 ALL = {**GENERAL, **CALLS, **MORE}

@@ -125,9 +125,8 @@ def resolve(
     """
     api.check_requirements(requirements, None)
     given = {**api.checked(options), "python_version": python_version, "platform": platform}
-    preferred: list[tuple[str, str]] | None = (
-        [] if python_version or platform else None
-    )  # what is mounted here is nothing to another machine
+    # What is mounted here is nothing to another machine.
+    preferred: list[tuple[str, str]] | None = [] if python_version or platform else None
     cache = api.cache_folder(cache_dir)
     return _plan_of(answer_of(api.request_of("require", requirements, given, cache, preferred=preferred)))
 

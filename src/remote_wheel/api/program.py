@@ -20,10 +20,8 @@ _ZIP_TAIL = 65_557  # bytes at the end of an archive that its end record is in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
-
-    from remote_wheel.mounts.finder import Root
 
 
 def mount_for_run(request: RunRequest, tell: "Callable[[Sequence[str]], None]") -> dict[str, str]:
@@ -107,28 +105,17 @@ def enter_sandbox(request: RunRequest, tell: "Callable[[Sequence[str]], None]") 
 
     *tell* gets what the kernel can't enforce. Raises SandboxUnavailable or UsageError.
     """
-    from remote_wheel.api.sandbox import Sandbox, enter, interpreter_places
+    from remote_wheel.api.sandbox import Sandbox, enter, files_of, interpreter_places
     from remote_wheel.mounts import registry
 
     registry.make_trees()  # there is nobody to do it later
     cache, sandbox = cache_folder(request.cache_dir), Sandbox(**(request.sandbox or {}))
     # Who starts again inside of another one finds there what it needs; this process has it, and reads no more.
-    places = [cache] if sandbox.by else [*_files_of(registry.mounted()), *filter(None, [request.source_file])]
+    places = [cache] if sandbox.by else [*files_of(registry.mounted()), *filter(None, [request.source_file])]
     reads = [*interpreter_places(), *places]
     if request.kind == "script" and request.target != "-" and not is_url(request.target):
         reads.append(script_path(request.target))
     enter(sandbox, reads, tell, ["run", *request.words])
-
-
-def _files_of(roots: "Iterable[Root]") -> "Iterator[str]":
-    """Yield what mounts are read from: images, code that is still being compiled, trees, the archives behind them."""
-    from os.path import dirname, join
-
-    for root in roots:
-        image = root.image.path
-        store = dirname(dirname(dirname(image)))
-        yield from (root.path, image, f"{image[:-4]}.codes", f"{root.path}.files", join(store, "children"))
-        yield join(store, "archives", root.facts["sha256"])
 
 
 def leave_environment() -> None:

@@ -23,7 +23,7 @@ from remote_wheel.mounts.boot import absolute, working_folder
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, Final
 
     from remote_wheel.mounts.finder import Root
@@ -265,14 +265,13 @@ def run_sandboxed(
     for root in roots:
         if root.is_pending:
             make_tree(root)
-    places = [place for root in roots for place in (root.path, root.image.path)]
     program = [os.path.join(os.fsdecode(options.get("cwd") or ""), word) for word in _program_in(command[1:])]
     # The processes that end what is left may still be at it when this one was told to wait no longer.
     with tempfile.TemporaryDirectory(prefix="remote_wheel-sandbox-", ignore_cleanup_errors=True) as temporary:
         paths = {name: tuple(map(os.path.abspath, fields.get(name, ()))) for name in ("reads", "writes")}
         sandbox = Sandbox(**{**fields, **paths})
         check_paths(sandbox)
-        reads = [*interpreter_places(), *places, *map(os.path.abspath, program), _PACKAGE]
+        reads = [*interpreter_places(), *files_of(roots), *map(os.path.abspath, program), _PACKAGE]
         environ = {"HOME": "/tmp" if sandbox.by else temporary, **options["env"], "TMPDIR": temporary}  # noqa: S108
         orders = {
             "limits": limits_of(sandbox.limits),
@@ -331,6 +330,17 @@ def launch() -> None:
     except (RemoteWheelError, OSError) as error:
         os.write(2, f"the sandbox: {error}\n".encode("utf-8", "backslashreplace"))
     os._exit(_NOT_STARTED)
+
+
+def files_of(roots: "Iterable[Root]") -> "Iterator[str]":
+    """Yield what mounts are read from: images, code that is still being compiled, trees, the archives behind them."""
+    from remote_wheel.mounts.published import published_path
+
+    for root in roots:
+        image = root.image.path
+        store = os.path.dirname(os.path.dirname(os.path.dirname(image)))
+        yield from (root.path, f"{root.path}.files", image, published_path(image), os.path.join(store, children.ROOM))
+        yield os.path.join(store, "archives", root.facts["sha256"])
 
 
 def interpreter_places() -> "list[str]":
