@@ -433,19 +433,24 @@ def test_netrc(index: LoopbackIndex, resolving: Resolving, tmp_path: Path) -> No
     assert resolving("ours") == "ours==1.0"
 
 
+def keyring_backend(folder: Path, check: str = "pass") -> dict[str, str]:
+    """Return the variables for keyring's own backend in a file, which has a password for the user "me"."""
+    (folder / "backend.py").write_text(
+        "import keyring.backend\nfrom keyring.credentials import SimpleCredential\n"
+        "class Backend(keyring.backend.KeyringBackend):\n    priority = 1\n"
+        "    def get_password(self, service, username): return 'keyring-secret' if username == 'me' else None\n"
+        "    def set_password(self, service, username, password): raise NotImplementedError\n"
+        f"    def get_credential(self, service, username):\n        {check}\n"
+        "        return SimpleCredential('me', 'keyring-secret') if username in (None, 'me') else None\n"
+    )
+    return {"PYTHONPATH": str(folder), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
+
+
 def test_a_keyring(index: LoopbackIndex, resolving: Resolving, python: Python, tmp_path: Path) -> None:
     """keyring itself, with a backend in a file, as its documentation has it."""
     index.user = "me:keyring-secret"
     index.add("ours", "1.0")
-    (tmp_path / "backend.py").write_text(
-        "import keyring.backend\nfrom keyring.credentials import SimpleCredential\n"
-        "class Backend(keyring.backend.KeyringBackend):\n    priority = 1\n"
-        "    def get_password(self, service, username): return 'keyring-secret'\n"
-        "    def set_password(self, service, username, password): raise NotImplementedError\n"
-        f"    def get_credential(self, service, username):\n        assert '127.0.0.1:{index.port}' in service\n"
-        "        return SimpleCredential('me', 'keyring-secret')\n"
-    )
-    environ = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
+    environ = keyring_backend(tmp_path, f"assert '127.0.0.1:{index.port}' in service")
     assert resolving("ours", **environ) == "ours==1.0"
     index.add("theirs", "1.0")  # two pages are asked for, and refused, before anything is known
     code = "import remote_wheel; print(len(remote_wheel.require('ours', 'theirs')))"
@@ -475,16 +480,7 @@ def test_a_user_in_the_url_and_the_password_in_the_keyring(
 ) -> None:
     index.user = "me:keyring-secret"
     index.add("ours", "1.0")
-    (tmp_path / "backend.py").write_text(
-        "import keyring.backend\n"
-        "class Backend(keyring.backend.KeyringBackend):\n    priority = 1\n"
-        "    def get_password(self, service, username): return 'keyring-secret' if username == 'me' else None\n"
-        "    def set_password(self, service, username, password): raise NotImplementedError\n"
-        "    def get_credential(self, service, username):\n"
-        "        from keyring.credentials import SimpleCredential\n"
-        "        return SimpleCredential('me', 'keyring-secret') if username == 'me' else None\n"
-    )
-    environ = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "backend.Backend"}
+    environ = keyring_backend(tmp_path)
     for user, expected in (("somebody", "AccessDenied: "), ("me", "ours==1.0")):
         options = f"index_url={index.url.replace('//', f'//{user}@')!r}"
         assert resolving("ours", options=options, **environ).startswith(expected)
